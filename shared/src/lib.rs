@@ -1,0 +1,1 @@
+//! Ids and message codec that tracker and peers have in common.
