@@ -1,0 +1,276 @@
+// What every browser test needs: a tracker, a web site on loopback with the
+// client libraries, a Chromium, and pages whose errors and WebSocket frames
+// are kept. Switches are described in README.md.
+import assert from 'node:assert/strict'
+import { spawn } from 'node:child_process'
+import { randomBytes } from 'node:crypto'
+import { existsSync } from 'node:fs'
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
+import { createServer } from 'node:http'
+import { tmpdir } from 'node:os'
+import path from 'node:path'
+import { setTimeout as delay } from 'node:timers/promises'
+import { fileURLToPath } from 'node:url'
+import { build } from 'esbuild'
+import { chromium } from 'playwright-core'
+import { Recorder } from './record.mjs'
+
+const here = path.dirname(fileURLToPath(import.meta.url))
+const modules = path.join(here, 'node_modules')
+export const DEADLINE = 30_000
+export const standIn = process.env.TRACKER_BIN === 'standin'
+export const running = process.env.TRACKER_URL || ''
+
+export const hex20 = () => randomBytes(20).toString('hex')
+/** A peer id as clients make them: `-XX0001-` and twelve random digits, in hex. */
+export const newPeerId = (prefix = '-BT0001-') =>
+  Buffer.from(prefix + String(Math.random()).slice(2, 14).padEnd(12, '0'), 'latin1').toString('hex')
+
+/** Polls `probe` until it gives something true; fails with what it last gave. */
+export async function until (what, probe, ms = DEADLINE) {
+  const end = Date.now() + ms
+  for (;;) {
+    const value = await probe()
+    if (value) return value
+    if (Date.now() > end) assert.fail(`not within ${ms} ms: ${what}`)
+    await delay(50)
+  }
+}
+
+// ---------------------------------------------------------------- tracker
+
+/**
+ * Starts the tracker: `{ ws, http, pid, stop() }`. `deny` maps hex infohashes
+ * to messages ('' for none). With TRACKER_URL the running one is used as it is.
+ */
+export async function startTracker ({ deny } = {}) {
+  if (running) {
+    assert.ok(!deny, 'a running tracker (TRACKER_URL) cannot be given a deny list')
+    const http = running.replace(/^ws/, 'http').replace(/\/*$/, '/')
+    return { ws: running, http, pid: null, stop: async () => {} }
+  }
+  return standIn ? startStandIn(deny) : startBinary(deny)
+}
+
+async function startStandIn (deny) {
+  const { default: Server } = await import('bittorrent-tracker/server')
+  const filter = deny && ((infoHash, _params, cb) =>
+    cb(infoHash in deny ? new Error(deny[infoHash] || 'denied') : null))
+  const server = new Server({ udp: false, filter })
+  server.on('error', error => { throw error })
+  server.on('warning', () => {}) // what clients get wrong, among it every denial
+  await new Promise(resolve => server.listen(0, '127.0.0.1', resolve))
+  const { port } = server.http.address()
+  return {
+    ws: `ws://127.0.0.1:${port}`,
+    http: `http://127.0.0.1:${port}/`,
+    pid: null,
+    stop: async () => {
+      server.http.closeAllConnections()
+      await new Promise(resolve => server.close(resolve))
+    }
+  }
+}
+
+async function startBinary (deny) {
+  const bin = path.resolve(here, process.env.TRACKER_BIN || '../../target/debug/tracker')
+  assert.ok(existsSync(bin), `no tracker at ${bin}: build it, or set TRACKER_BIN (see README.md)`)
+  const args = ['--listen', '127.0.0.1:0']
+  let dir
+  if (deny) {
+    dir = await mkdtemp(path.join(tmpdir(), 'tracker-deny-'))
+    const file = path.join(dir, 'deny.txt')
+    await writeFile(file, Object.entries(deny).map(([hash, text]) => `${hash} ${text}`.trim() + '\n').join(''))
+    args.push('--deny-file', file)
+  }
+  const child = spawn(bin, args, { stdio: ['ignore', 'pipe', 'pipe'] })
+  let output = ''
+  let ended = null
+  for (const stream of [child.stdout, child.stderr]) {
+    stream.setEncoding('utf8').on('data', text => { output += text })
+  }
+  child.once('error', error => { ended = String(error) })
+  child.once('exit', (code, signal) => { ended = `exit code ${code}, signal ${signal}` })
+  const last = () => output.slice(-2000)
+  const stop = async () => {
+    const early = ended
+    if (!early) {
+      child.kill('SIGTERM')
+      const end = Date.now() + 10_000
+      while (!ended && Date.now() < end) await delay(20)
+      if (!ended) child.kill('SIGKILL')
+    }
+    if (dir) await rm(dir, { recursive: true, force: true })
+    assert.equal(early, null, `the tracker ended by itself: ${last()}`)
+    assert.ok(ended, `the tracker did not end within 10 s of SIGTERM: ${last()}`)
+  }
+  try {
+    return await until('the tracker prints its two URLs', () => {
+      assert.equal(ended, null, `the tracker ended: ${last()}`)
+      const [http] = /http:\/\/127\.0\.0\.1:\d+\//.exec(output) ?? []
+      const [ws] = /ws:\/\/127\.0\.0\.1:\d+(\/[\w./-]*)?(?=\W)/.exec(output) ?? []
+      return http && ws && { ws, http, pid: child.pid, stop }
+    })
+  } catch (error) {
+    child.kill('SIGKILL')
+    throw new Error(`${error.message}\n${last()}`)
+  }
+}
+
+// ---------------------------------------------------------------- the site
+
+// Bundled for the browser here, as an application's own build would do it.
+const bundles = {
+  '/lib/bittorrent-tracker.js': () => build({
+    stdin: { contents: "export { default } from 'bittorrent-tracker/client'", resolveDir: here },
+    bundle: true,
+    format: 'esm',
+    platform: 'browser',
+    target: 'chrome109',
+    define: { global: 'globalThis', 'process.browser': 'true' },
+    write: false,
+    logLevel: 'warning'
+  }).then(result => result.outputFiles[0].contents)
+}
+// The browser builds that the packages ship.
+const files = {
+  '/lib/webtorrent.js': path.join(modules, 'webtorrent/dist/webtorrent.min.js'),
+  '/lib/p2pt.js': path.join(modules, 'p2pt/dist/p2pt.iife.js'),
+  '/bittorrent-tracker.html': path.join(here, 'pages/bittorrent-tracker.html'),
+  '/webtorrent.html': path.join(here, 'pages/webtorrent.html'),
+  '/p2pt.html': path.join(here, 'pages/p2pt.html')
+}
+
+async function startSite () {
+  const made = {}
+  const server = createServer(async (request, response) => {
+    const { pathname } = new URL(request.url, 'http://localhost')
+    try {
+      const body = pathname in bundles
+        ? await (made[pathname] ??= bundles[pathname]())
+        : pathname in files ? await readFile(files[pathname]) : null
+      const type = pathname.endsWith('.html') ? 'text/html' : 'text/javascript'
+      response.writeHead(body ? 200 : 404, { 'content-type': `${type}; charset=utf-8` }).end(body ?? 'none')
+    } catch (error) {
+      response.writeHead(500).end(String(error))
+    }
+  })
+  await new Promise(resolve => server.listen(0, '127.0.0.1', resolve))
+  return {
+    url: `http://127.0.0.1:${server.address().port}`,
+    stop: async () => {
+      server.closeAllConnections()
+      await new Promise(resolve => server.close(resolve))
+    }
+  }
+}
+
+// ---------------------------------------------------------------- browser
+
+function launch () {
+  return chromium.launch({
+    executablePath: process.env.CHROMIUM || '/usr/bin/chromium',
+    headless: true,
+    args: [
+      '--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run',
+      '--disable-background-networking', '--disable-component-update', '--disable-sync',
+      // WebRTC over loopback with plain addresses (no multicast DNS names).
+      '--allow-loopback-in-peer-connection', '--disable-features=WebRtcHideLocalIpsWithMdns',
+      // Nothing but this machine is reached.
+      '--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1'
+    ]
+  })
+}
+
+// Runs in every page before its scripts. It keeps WebRTC on loopback: no ICE
+// server can be given, and of a remote description only loopback candidates
+// are used, so nothing is ever sent to another address.
+function loopbackOnly () {
+  const Real = globalThis.RTCPeerConnection
+  globalThis.RTCPeerConnection = class RTCPeerConnection extends Real {
+    constructor (config, ...rest) {
+      if (config?.iceServers?.length) {
+        const error = new Error('ICE servers given: ' + JSON.stringify(config.iceServers))
+        console.error(String(error))
+        throw error
+      }
+      super(config, ...rest)
+    }
+
+    setRemoteDescription (description, ...rest) {
+      const sdp = description.sdp.split(/(?<=\n)/)
+        .filter(line => !line.startsWith('a=candidate:') || / (127\.0\.0\.1|::1) \d+ typ host/.test(line)).join('')
+      return super.setRemoteDescription({ type: description.type, sdp }, ...rest)
+    }
+  }
+}
+
+/** One test file's tracker, site and browser. */
+export class Lab {
+  pages = []
+  recorder = new Recorder()
+
+  async start (options) {
+    try {
+      this.tracker = await startTracker(options)
+      this.site = await startSite()
+      this.browser = await launch()
+    } catch (error) {
+      await this.stop().catch(() => {})
+      throw error
+    }
+    this.ws = this.tracker.ws
+    return this
+  }
+
+  /** A page of its own browser context with `client`'s library in it. */
+  async open (client) {
+    const peer = await this.openUrl(`${this.site.url}/${client}.html`, {}, client)
+    await peer.page.waitForFunction(() => globalThis.ready === true, null, { timeout: DEADLINE })
+    return peer
+  }
+
+  async openUrl (url, contextOptions = {}, client = null) {
+    const context = await this.browser.newContext(contextOptions)
+    // Being allowed a camera is what makes Chromium list loopback for WebRTC.
+    if (client) await context.grantPermissions(['camera', 'microphone'])
+    await context.addInitScript(loopbackOnly)
+    const page = await context.newPage()
+    page.setDefaultTimeout(DEADLINE)
+    const peer = { page, errors: [], sockets: [], close: () => context.close() }
+    page.on('console', message => {
+      if (message.type() === 'error') peer.errors.push(`console: ${message.text()} (${message.location().url})`)
+    })
+    page.on('pageerror', error => peer.errors.push(`page: ${error.stack ?? error}`))
+    page.on('websocket', socket => {
+      const seen = { url: socket.url(), closed: false }
+      peer.sockets.push(seen)
+      socket.on('close', () => { seen.closed = true })
+      socket.on('socketerror', error => peer.errors.push(`socket: ${error}`))
+      socket.on('framesent', ({ payload }) => this.recorder.add(client, 'client-to-tracker', payload))
+      socket.on('framereceived', ({ payload }) => this.recorder.add(client, 'tracker-to-client', payload))
+    })
+    this.pages.push(peer)
+    await page.goto(url)
+    return peer
+  }
+
+  /** Ends one test: closes its pages, then fails if any of them met an error. */
+  async clean () {
+    const pages = this.pages.splice(0)
+    await Promise.all(pages.map(peer => peer.close()))
+    for (const peer of pages) {
+      assert.deepEqual(peer.errors, [], 'errors in a page')
+      for (const { url } of peer.sockets) {
+        assert.equal(new URL(url).host, new URL(this.ws).host, 'a page spoke to another tracker')
+      }
+    }
+  }
+
+  async stop () {
+    await this.browser?.close()
+    await this.site?.stop()
+    await this.tracker?.stop()
+    await this.recorder.write(standIn ? "npm bittorrent-tracker 11.2.3's own server" : 'this tracker')
+  }
+}

@@ -1,0 +1,35 @@
+// npm p2pt: messages and answers over connections that the tracker made.
+import assert from 'node:assert/strict'
+import { after, afterEach, before, test } from 'node:test'
+import { Lab, hex20, until } from './harness.mjs'
+
+const lab = new Lab()
+before(() => lab.start())
+afterEach(() => lab.clean())
+after(() => lab.stop())
+
+const log = peer => peer.page.evaluate(() => log)
+const ask = (peer, id, message) => peer.page.evaluate(([id, message]) => globalThis.ask(id, message), [id, message])
+
+test('two pages connect, and ask and answer both ways', { timeout: 120_000 }, async () => {
+  const identifier = `test ${hex20()}`
+  const [a, b] = [await lab.open('p2pt'), await lab.open('p2pt')]
+  const start = (peer, name) => peer.page.evaluate(o => startP2pt(o), { announce: lab.ws, identifier, name })
+  const idA = await start(a, 'A')
+  await until('A is announced', async () => (await log(a)).trackers > 0)
+  const idB = await start(b, 'B')
+  for (const [peer, other] of [[a, idB], [b, idA]]) {
+    await until('peerconnect', async () => (await log(peer)).connected.includes(other))
+    assert.deepEqual((await log(peer)).warnings, [])
+  }
+
+  assert.deepEqual(await ask(a, idB, 'a question'), { heard: 'a question', by: 'B' })
+  const long = { text: 'é'.repeat(40_000) } // in several chunks
+  assert.deepEqual(await ask(b, idA, long), { heard: long, by: 'A' })
+  assert.deepEqual((await log(b)).messages, [{ from: idA, message: 'a question' }])
+  assert.deepEqual((await log(a)).messages, [{ from: idB, message: long }])
+
+  await a.page.evaluate(() => p2pt.destroy())
+  await until('peerclose', async () => (await log(b)).closed.includes(idA))
+  assert.deepEqual([a.sockets.length, b.sockets.length], [1, 1])
+})
