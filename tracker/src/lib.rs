@@ -1,1 +1,3 @@
 //! The tracker as a library.
+
+pub mod ws;
