@@ -11,7 +11,7 @@ after(() => lab.stop())
 const log = peer => peer.page.evaluate(() => log)
 const ask = (peer, id, message) => peer.page.evaluate(([id, message]) => globalThis.ask(id, message), [id, message])
 
-test('two pages connect, and ask and answer both ways', { timeout: 120_000 }, async () => {
+test('two pages connect, and ask and answer both ways; a third comes later', { timeout: 120_000 }, async () => {
   const identifier = `test ${hex20()}`
   const [a, b] = [await lab.open('p2pt'), await lab.open('p2pt')]
   const start = (peer, name) => peer.page.evaluate(o => startP2pt(o), { announce: lab.ws, identifier, name })
@@ -29,7 +29,14 @@ test('two pages connect, and ask and answer both ways', { timeout: 120_000 }, as
   assert.deepEqual((await log(b)).messages, [{ from: idA, message: 'a question' }])
   assert.deepEqual((await log(a)).messages, [{ from: idB, message: long }])
 
+  // One leaves; who comes next meets only the other. (Not relied on: p2pt's
+  // 'peerclose', which 1.6.2 often leaves out, and 'peerconnect' coming once: it comes twice.)
   await a.page.evaluate(() => p2pt.destroy())
-  await until('peerclose', async () => (await log(b)).closed.includes(idA))
-  assert.deepEqual([a.sockets.length, b.sockets.length], [1, 1])
+  await until('the socket of A closes', () => a.sockets[0].closed)
+  const c = await lab.open('p2pt')
+  const idC = await start(c, 'C')
+  await until('C meets B', async () => (await log(c)).connected.includes(idB))
+  await until('B meets C', async () => (await log(b)).connected.includes(idC))
+  assert.deepEqual([...new Set((await log(c)).connected)], [idB])
+  assert.deepEqual([a, b, c].map(peer => peer.sockets.length), [1, 1, 1])
 })

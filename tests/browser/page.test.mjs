@@ -66,9 +66,12 @@ for (const [size, viewport] of Object.entries({
           const linear = [r, g, b].map(v => v / 255).map(v => v <= 0.03928 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4)
           return a ? 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2] : null
         }
-        const behind = element => element
-          ? luminance(getComputedStyle(element).backgroundColor) ?? behind(element.parentElement)
-          : luminance('Canvas')
+        const probe = document.body.appendChild(document.createElement('i'))
+        probe.style.backgroundColor = 'Canvas' // what the browser paints under everything
+        const canvasColour = getComputedStyle(probe).backgroundColor
+        probe.remove()
+        const behind = element => luminance(element ? getComputedStyle(element).backgroundColor : canvasColour) ??
+          behind(element.parentElement)
         const url = document.querySelector('#ws-url')
         return { width: document.documentElement.scrollWidth, text: luminance(getComputedStyle(url).color), back: behind(url) }
       })

@@ -1,1 +1,199 @@
-fn main() {}
+//! The binary: command line, signals, exit status.
+
+#![expect(
+    clippy::print_stdout,
+    reason = "what was asked for goes to stdout, logs to stderr"
+)]
+
+use std::ffi::OsString;
+use std::io::Write;
+use std::net::SocketAddr;
+use std::process::ExitCode;
+
+use anyhow::{Context, bail};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tracker::cli::{CliError, Invocation, parse};
+use tracker::config::LogFormat;
+use tracker::log::Filter;
+use tracker::{Reloader, Server, Settings, healthcheck};
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    match run(std::env::args_os().collect()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => match error.downcast::<CliError>() {
+            // Help and version are no failures; clap knows where each belongs.
+            Ok(CliError::Usage(usage)) => {
+                let _ = usage.print();
+                ExitCode::from(u8::try_from(usage.exit_code()).unwrap_or(1))
+            }
+            Ok(error) => fail(&error.into()),
+            Err(error) => fail(&error),
+        },
+    }
+}
+
+fn fail(error: &anyhow::Error) -> ExitCode {
+    let _ = writeln!(std::io::stderr(), "error: {error:#}");
+    ExitCode::FAILURE
+}
+
+fn run(arguments: Vec<OsString>) -> anyhow::Result<()> {
+    match parse(arguments.clone())? {
+        Invocation::Serve(settings) => serve(settings, arguments),
+        Invocation::CheckConfig(settings, lines) => {
+            println!("{}", lines.join("\n"));
+            check(settings)
+        }
+        Invocation::Healthcheck(settings) => {
+            if let Err(reason) = healthcheck(&settings) {
+                bail!("unhealthy: {reason}");
+            }
+            println!("healthy");
+            Ok(())
+        }
+        Invocation::Print(text) => std::io::stdout()
+            .write_all(&text)
+            .context("cannot write to stdout"),
+    }
+}
+
+/// Reads every file and tries every address, on free ports where the wanted one is in use, as it
+/// is when the tracker runs already.
+fn check(settings: Settings) -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    let _entered = runtime.enter();
+    let mut settings = settings;
+    settings
+        .listen
+        .iter_mut()
+        .for_each(|address| address.set_port(0));
+    Server::bind(settings)?;
+    println!("ok");
+    Ok(())
+}
+
+fn serve(settings: Settings, arguments: Vec<OsString>) -> anyhow::Result<()> {
+    let filter = tracker::log::start(settings.log_format, &settings.log_level)
+        .map_err(anyhow::Error::msg)?;
+    raise_fd_limit();
+    let mut runtime = tokio::runtime::Builder::new_multi_thread();
+    if let Some(workers) = settings.workers {
+        runtime.worker_threads(workers);
+    }
+    let runtime = runtime
+        .enable_all()
+        .build()
+        .context("cannot start the runtime")?;
+    runtime.block_on(async move {
+        let format = settings.log_format;
+        let server = Server::bind(settings)?;
+        announce(&server, format);
+        let reloader = server.reloader();
+        let hangups = signal(SignalKind::hangup())?;
+        let reloads = tokio::spawn(reload(hangups, reloader, filter, arguments));
+        let (mut term, mut int) = (
+            signal(SignalKind::terminate())?,
+            signal(SignalKind::interrupt())?,
+        );
+        let shutdown = async {
+            tokio::select! {
+                _ = term.recv() => {}
+                _ = int.recv() => {}
+            }
+            // A second signal does not wait for anybody.
+            tokio::spawn(async move {
+                tokio::select! {
+                    _ = term.recv() => {}
+                    _ = int.recv() => {}
+                }
+                tracing::warn!("second signal: exiting at once");
+                #[expect(clippy::exit, reason = "the operator asked twice")]
+                std::process::exit(1);
+            });
+        };
+        server.run(shutdown).await;
+        reloads.abort();
+        tracing::info!("stopped");
+        Ok(())
+    })
+}
+
+/// Says where page and WebSocket are, in words or as a log line.
+fn announce(server: &Server, format: LogFormat) {
+    let secure = if server.is_tls() { "s" } else { "" };
+    for &address in server.addresses() {
+        let host = shown(address);
+        match format {
+            LogFormat::Text => {
+                println!("page       http{secure}://{host}/");
+                println!("websocket  ws{secure}://{host}");
+            }
+            LogFormat::Json => {
+                tracing::info!(
+                    page = format!("http{secure}://{host}/"),
+                    websocket = format!("ws{secure}://{host}"),
+                    "listening"
+                );
+            }
+        }
+    }
+    // A pipe must not hold the lines back.
+    let _ = std::io::stdout().flush();
+    tracing::info!(
+        version = tracker::VERSION,
+        revision = tracker::REVISION,
+        max_connections = server.max_connections(),
+        "serving"
+    );
+}
+
+/// An address that one can click: `localhost` where it listens on all of them.
+fn shown(address: SocketAddr) -> String {
+    if address.ip().is_unspecified() {
+        format!("localhost:{}", address.port())
+    } else {
+        address.to_string()
+    }
+}
+
+/// On every SIGHUP, reads command line, environment and files again and applies what may change.
+async fn reload(mut hangups: Signal, reloader: Reloader, filter: Filter, arguments: Vec<OsString>) {
+    while hangups.recv().await.is_some() {
+        let settings = match parse(arguments.clone()) {
+            Ok(Invocation::Serve(settings)) => settings,
+            Ok(_) => continue,
+            Err(error) => {
+                reloader.failed();
+                tracing::error!(%error, "reload failed, everything stays as it was");
+                continue;
+            }
+        };
+        if let Err(error) = reloader.reload(&settings) {
+            tracing::error!(%error, "reload failed, everything stays as it was");
+            continue;
+        }
+        match filter.set(&settings.log_level) {
+            Ok(()) => tracing::info!("reloaded lists, origins, TLS files and log level"),
+            Err(error) => tracing::error!(error, "log level stays as it was"),
+        }
+    }
+}
+
+/// Every connection is a file descriptor: takes as many as the system gives.
+fn raise_fd_limit() {
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit {
+        current: limit.maximum,
+        maximum: limit.maximum,
+    };
+    match setrlimit(Resource::Nofile, raised) {
+        Ok(()) => tracing::info!(from = limit.current, to = limit.maximum, "fd limit"),
+        Err(error) => tracing::warn!(%error, limit = limit.current, "cannot raise the fd limit"),
+    }
+}

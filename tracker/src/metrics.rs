@@ -4,7 +4,9 @@
 
 use std::marker::PhantomData;
 
-use prometheus::{Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry};
+use prometheus::{
+    Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
+};
 use shared::tracker::{Event, RejectReason};
 
 /// A label with a fixed set of values.
@@ -147,14 +149,19 @@ struct Builder(Registry);
 
 const PREFIX: &str = "easypeers_tracker_";
 
-#[expect(clippy::expect_used, reason = "names are constants; any start shows a bad one")]
+#[expect(
+    clippy::expect_used,
+    reason = "names are constants; any start shows a bad one"
+)]
 impl Builder {
     fn add<C: prometheus::core::Collector + Clone + 'static>(
         &self,
         metric: prometheus::Result<C>,
     ) -> C {
         let metric = metric.expect("a valid metric");
-        self.0.register(Box::new(metric.clone())).expect("a new metric");
+        self.0
+            .register(Box::new(metric.clone()))
+            .expect("a new metric");
         metric
     }
 
@@ -167,7 +174,10 @@ impl Builder {
     }
 
     fn family(&self, name: &str, label: &str, help: &str) -> IntCounterVec {
-        self.add(IntCounterVec::new(Opts::new(format!("{PREFIX}{name}"), help), &[label]))
+        self.add(IntCounterVec::new(
+            Opts::new(format!("{PREFIX}{name}"), help),
+            &[label],
+        ))
     }
 
     fn counters<L: Label>(&self, name: &str, label: &str, help: &str) -> Counters<L> {
@@ -176,8 +186,14 @@ impl Builder {
     }
 
     fn children<L: Label>(family: &IntCounterVec) -> Counters<L> {
-        let counters = L::ALL.iter().map(|l| family.with_label_values(&[l.label()])).collect();
-        Counters { counters, label: PhantomData }
+        let counters = L::ALL
+            .iter()
+            .map(|l| family.with_label_values(&[l.label()]))
+            .collect();
+        Counters {
+            counters,
+            label: PhantomData,
+        }
     }
 
     fn histogram(&self, name: &str, help: &str, buckets: &[f64]) -> Histogram {
@@ -195,7 +211,10 @@ impl Metrics {
             &["role"],
         ));
         let build = b.add(IntGaugeVec::new(
-            Opts::new("easypeers_build_info", "Always 1; the labels tell the build."),
+            Opts::new(
+                "easypeers_build_info",
+                "Always 1; the labels tell the build.",
+            ),
             &["version", "revision", "rustc"],
         ));
         build
@@ -208,8 +227,9 @@ impl Metrics {
         let _ = b.0.register(Box::new(
             prometheus::process_collector::ProcessCollector::for_self(),
         ));
-        const MICROS: [f64; 13] =
-            [1e-5, 2e-5, 5e-5, 1e-4, 2e-4, 5e-4, 1e-3, 2e-3, 5e-3, 1e-2, 2e-2, 5e-2, 1e-1];
+        const MICROS: [f64; 13] = [
+            1e-5, 2e-5, 5e-5, 1e-4, 2e-4, 5e-4, 1e-3, 2e-3, 5e-3, 1e-2, 2e-2, 5e-2, 1e-1,
+        ];
         Self {
             connections: b.gauge("connections", "Open WebSocket connections."),
             connections_limit: b.gauge("connections_limit", "Most connections at once."),
@@ -223,7 +243,10 @@ impl Metrics {
                 "sockets_refused_total",
                 "Sockets closed right after accept: over the connection or address limit.",
             ),
-            accept_errors: b.counter("accept_errors_total", "Failed accept calls, such as no fds."),
+            accept_errors: b.counter(
+                "accept_errors_total",
+                "Failed accept calls, such as no fds.",
+            ),
             http_timeouts: b.counter(
                 "http_timeouts_total",
                 "Sockets closed because no whole request head or TLS handshake came in time.",
@@ -248,7 +271,10 @@ impl Metrics {
             sent_bytes: b.counter("sent_bytes_total", "Bytes of frames sent or queued."),
             announces: b.counters("announces_total", "event", "Announces accepted."),
             swarms: b.gauge("swarms", "Swarms with at least one peer."),
-            peers: Role::ALL.iter().map(|r| peers.with_label_values(&[r.label()])).collect(),
+            peers: Role::ALL
+                .iter()
+                .map(|r| peers.with_label_values(&[r.label()]))
+                .collect(),
             offers_relayed: b.counters("offers_relayed_total", "scope", "Offers relayed."),
             offers_dropped: b.counters("offers_dropped_total", "reason", "Offers not relayed."),
             answers_relayed: b.counters("answers_relayed_total", "scope", "Answers relayed."),
@@ -326,18 +352,27 @@ impl SwarmSizes {
 }
 
 impl Default for SwarmPeers {
-    #[expect(clippy::expect_used, reason = "the name is a constant; any start shows a bad one")]
+    #[expect(
+        clippy::expect_used,
+        reason = "the name is a constant; any start shows a bad one"
+    )]
     fn default() -> Self {
         let name = format!("{PREFIX}swarm_peers");
         let help = "Peers per swarm, as of the last sweep.".to_owned();
         let desc = prometheus::core::Desc::new(name, help, Vec::new(), Default::default());
-        Self { desc: desc.expect("a valid metric"), counts: Default::default() }
+        Self {
+            desc: desc.expect("a valid metric"),
+            counts: Default::default(),
+        }
     }
 }
 
 impl SwarmPeers {
     pub(crate) fn set(&self, sizes: SwarmSizes) {
-        *self.counts.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = sizes;
+        *self
+            .counts
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner) = sizes;
     }
 }
 
@@ -348,14 +383,21 @@ impl prometheus::core::Collector for SwarmPeers {
 
     fn collect(&self) -> Vec<prometheus::proto::MetricFamily> {
         use prometheus::proto;
-        let sizes =
-            self.counts.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone();
-        let buckets = sizes.buckets.iter().zip(SwarmSizes::BOUNDS).map(|(&count, bound)| {
-            let mut bucket = proto::Bucket::default();
-            bucket.set_cumulative_count(count);
-            bucket.set_upper_bound(bound as f64);
-            bucket
-        });
+        let sizes = self
+            .counts
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+            .clone();
+        let buckets = sizes
+            .buckets
+            .iter()
+            .zip(SwarmSizes::BOUNDS)
+            .map(|(&count, bound)| {
+                let mut bucket = proto::Bucket::default();
+                bucket.set_cumulative_count(count);
+                bucket.set_upper_bound(bound as f64);
+                bucket
+            });
         let mut histogram = proto::Histogram::default();
         histogram.set_bucket(buckets.collect());
         histogram.set_sample_count(sizes.swarms);

@@ -145,6 +145,7 @@ impl<'a> ClientMessage<'a> {
             Some("\"scrape\"") => Some(Action::Scrape),
             _ => None,
         };
+        let info_hash = fields.echo();
         let decoded = match action {
             Some(Action::Announce) => fields.announce(),
             Some(Action::Scrape) => fields.scrape(),
@@ -153,7 +154,7 @@ impl<'a> ClientMessage<'a> {
         decoded.map_err(|reason| DecodeError {
             reason,
             action,
-            info_hash: fields.echo(),
+            info_hash,
         })
     }
 

@@ -1,0 +1,432 @@
+//! Settings: one clap definition for flags, environment (`EASYPEERS_*`), TOML file and defaults,
+//! in that order of precedence. The TOML file has the flags' names without the dashes in front.
+
+use std::ffi::OsString;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::Duration;
+
+use clap::builder::OsStr;
+use clap::{Args, Command, ValueEnum};
+use ipnet::IpNet;
+
+use crate::session::state::MessageRate;
+
+/// An address to serve on.
+pub type Listen = SocketAddr;
+
+/// Everything that can be set. Field docs are the help texts.
+#[derive(Debug, Clone, Args)]
+#[group(skip)]
+#[command(next_help_heading = "Options")]
+pub struct Settings {
+    /// Address and port to serve page, tracker and metrics on; repeatable; port 0 takes a free
+    /// one. [::] serves IPv4 too
+    #[arg(long, env = "EASYPEERS_LISTEN", value_name = "ADDRESS:PORT", value_delimiter = ',',
+          default_value = DEFAULT_LISTEN, global = true)]
+    pub listen: Vec<Listen>,
+
+    /// How often clients shall announce, 10s to 1h
+    #[arg(long, env = "EASYPEERS_ANNOUNCE_INTERVAL", value_name = "DURATION",
+          default_value = "120s", value_parser = interval, global = true)]
+    pub announce_interval: Duration,
+
+    /// PEM file with the TLS certificate chain: serves https and wss
+    #[arg(long, env = "EASYPEERS_TLS_CERT", value_name = "FILE", global = true)]
+    pub tls_cert: Option<PathBuf>,
+
+    /// PEM file with the TLS private key
+    #[arg(long, env = "EASYPEERS_TLS_KEY", value_name = "FILE", global = true)]
+    pub tls_key: Option<PathBuf>,
+
+    /// Infohashes to refuse: one a line in hex, then an optional message for clients
+    #[arg(long, env = "EASYPEERS_DENY_FILE", value_name = "FILE", global = true)]
+    pub deny_file: Option<PathBuf>,
+
+    /// Infohashes to serve, no others: one a line in hex
+    #[arg(long, env = "EASYPEERS_ALLOW_FILE", value_name = "FILE", global = true)]
+    pub allow_file: Option<PathBuf>,
+
+    /// Web origin that may connect, such as https://example.org; repeatable; default: any
+    #[arg(
+        long,
+        env = "EASYPEERS_ALLOW_ORIGIN",
+        value_name = "ORIGIN",
+        value_delimiter = ',',
+        global = true
+    )]
+    pub allow_origin: Vec<String>,
+
+    /// Reverse proxy whose X-Forwarded-For is believed; repeatable; default: none
+    #[arg(long, env = "EASYPEERS_TRUSTED_PROXY", value_name = "CIDR", value_delimiter = ',',
+          value_parser = network, global = true)]
+    pub trusted_proxy: Vec<IpNet>,
+
+    /// Most WebSocket connections at once; bounded by the file descriptor limit
+    #[arg(long, env = "EASYPEERS_MAX_CONNECTIONS", value_name = "N", default_value = "1000000",
+          value_parser = count, global = true)]
+    pub max_connections: usize,
+
+    /// Most connections from one address (IPv6: one /64); loopback is exempt
+    #[arg(long, env = "EASYPEERS_MAX_CONNECTIONS_PER_ADDRESS", value_name = "N",
+          default_value = "1000", value_parser = count, global = true)]
+    pub max_connections_per_address: usize,
+
+    /// New WebSockets a second from one address, after a burst of ten times as many; loopback is
+    /// exempt
+    #[arg(long, env = "EASYPEERS_MAX_UPGRADES_PER_SECOND", value_name = "N",
+          default_value = "100", value_parser = rate, global = true)]
+    pub max_upgrades_per_second: u32,
+
+    /// Messages a second from one connection, after a burst of ten times as many
+    #[arg(long, env = "EASYPEERS_MAX_MESSAGES_PER_SECOND", value_name = "N",
+          default_value = "200", value_parser = rate, global = true)]
+    pub max_messages_per_second: u32,
+
+    /// Offers relayed per announce, at most 100; further ones are ignored
+    #[arg(long, env = "EASYPEERS_MAX_OFFERS", value_name = "N", default_value = "20",
+          value_parser = offers, global = true)]
+    pub max_offers: usize,
+
+    /// Swarms that one connection may be in
+    #[arg(long, env = "EASYPEERS_MAX_SWARMS_PER_CONNECTION", value_name = "N",
+          default_value = "500", value_parser = count, global = true)]
+    pub max_swarms_per_connection: usize,
+
+    /// Swarms in all
+    #[arg(long, env = "EASYPEERS_MAX_SWARMS", value_name = "N", default_value = "1000000",
+          value_parser = count, global = true)]
+    pub max_swarms: usize,
+
+    /// Largest message from a client, in bytes (suffixes KiB, MiB)
+    #[arg(long, env = "EASYPEERS_MAX_MESSAGE_SIZE", value_name = "BYTES",
+          default_value = "128KiB", value_parser = size, global = true)]
+    pub max_message_size: usize,
+
+    /// Most bytes that wait for a client that reads slowly; offers are dropped at three quarters
+    /// of it, at all of it the connection is closed
+    #[arg(long, env = "EASYPEERS_MAX_OUTBOX", value_name = "BYTES", default_value = "256KiB",
+          value_parser = size, global = true)]
+    pub max_outbox: usize,
+
+    /// A connection silent for this long is pinged; silent for three times as long it is closed
+    #[arg(long, env = "EASYPEERS_PING_INTERVAL", value_name = "DURATION", default_value = "30s",
+          value_parser = positive, global = true)]
+    pub ping_interval: Duration,
+
+    /// Time for a whole request head and for the TLS handshake
+    #[arg(long, env = "EASYPEERS_HEADER_TIMEOUT", value_name = "DURATION", default_value = "10s",
+          value_parser = positive, global = true)]
+    pub header_timeout: Duration,
+
+    /// On shutdown, the time over which connections are closed
+    #[arg(long, env = "EASYPEERS_DRAIN_TIMEOUT", value_name = "DURATION", default_value = "10s",
+          value_parser = duration, global = true)]
+    pub drain_timeout: Duration,
+
+    /// Threads that serve connections; default: one per core
+    #[arg(long, env = "EASYPEERS_WORKERS", value_name = "N", value_parser = count, global = true)]
+    pub workers: Option<usize>,
+
+    /// How logs look; default: text
+    #[arg(
+        long,
+        env = "EASYPEERS_LOG_FORMAT",
+        value_name = "FORMAT",
+        default_value = "text",
+        global = true
+    )]
+    pub log_format: LogFormat,
+
+    /// What is logged: error, warn, info, debug or trace, also per module
+    #[arg(
+        long,
+        env = "EASYPEERS_LOG_LEVEL",
+        value_name = "FILTER",
+        default_value = "info",
+        global = true
+    )]
+    pub log_level: String,
+
+    /// How client addresses appear in logs
+    #[arg(
+        long,
+        env = "EASYPEERS_LOG_ADDRESSES",
+        value_name = "HOW",
+        default_value = "prefix",
+        global = true
+    )]
+    pub log_addresses: LogAddresses,
+
+    /// Messages per second and burst, from `max_messages_per_second`.
+    #[arg(skip = MessageRate { rate: 200, burst: 2000 })]
+    pub(crate) message_rate: MessageRate,
+}
+
+/// Where it serves when nothing is said.
+pub(crate) const DEFAULT_LISTEN: &str = "[::]:3000";
+
+/// Shape of log lines.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One object a line.
+    Json,
+}
+
+/// How much of a client's address is logged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum LogAddresses {
+    /// As it is.
+    Full,
+    /// IPv4 to /24, IPv6 to /48.
+    Prefix,
+    /// Not at all.
+    None,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        #[derive(clap::Parser)]
+        struct Only {
+            #[command(flatten)]
+            settings: Settings,
+        }
+        // The environment is not a default: no variable has an empty name.
+        let mut command = <Only as clap::CommandFactory>::command();
+        let ids: Vec<_> = command
+            .get_arguments()
+            .map(|arg| arg.get_id().clone())
+            .collect();
+        for id in ids {
+            command = command.mut_arg(id, |arg| arg.env(""));
+        }
+        let matches = command.get_matches_from(["tracker"]);
+        match <Only as clap::FromArgMatches>::from_arg_matches(&matches) {
+            Ok(only) => only.settings.derived(),
+            Err(error) => error.exit(),
+        }
+    }
+}
+
+impl Settings {
+    /// Fills in what follows from other settings.
+    #[must_use]
+    pub fn derived(mut self) -> Self {
+        let rate = self.max_messages_per_second;
+        self.message_rate = MessageRate {
+            rate,
+            burst: rate.saturating_mul(10),
+        };
+        self
+    }
+
+    /// Settings that contradict each other.
+    ///
+    /// # Errors
+    /// [`ConfigError::TlsPair`].
+    pub fn check(&self) -> Result<(), ConfigError> {
+        if self.tls_cert.is_some() != self.tls_key.is_some() {
+            return Err(ConfigError::TlsPair);
+        }
+        Ok(())
+    }
+}
+
+/// Why settings cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConfigError {
+    /// The file cannot be read.
+    #[error("cannot read config file {path}: {error}")]
+    Read {
+        /// Which file.
+        path: String,
+        /// What the system said.
+        error: std::io::Error,
+    },
+    /// It is not TOML.
+    #[error("config file {path} is not valid TOML: {error}")]
+    Syntax {
+        /// Which file.
+        path: String,
+        /// Line, column and reason.
+        error: toml::de::Error,
+    },
+    /// It has a key that is no setting.
+    #[error("config file {path}: unknown key {key:?}; keys are the flags of --help without --")]
+    UnknownKey {
+        /// Which file.
+        path: String,
+        /// The key.
+        key: String,
+    },
+    /// A value is a table or a date.
+    #[error("config file {path}: {key} must be a string, a number or a list of strings")]
+    BadType {
+        /// Which file.
+        path: String,
+        /// The key.
+        key: String,
+    },
+    /// Certificate without key or key without certificate.
+    #[error("--tls-cert and --tls-key go together: give both or neither")]
+    TlsPair,
+}
+
+/// Puts the values of a TOML file into `command` as defaults. Returns the keys it set.
+pub(crate) fn apply_file(
+    mut command: Command,
+    path: &str,
+) -> Result<(Command, Vec<String>), ConfigError> {
+    let text = std::fs::read_to_string(path).map_err(|error| ConfigError::Read {
+        path: path.to_owned(),
+        error,
+    })?;
+    let table: toml::Table = text.parse().map_err(|error| ConfigError::Syntax {
+        path: path.to_owned(),
+        error,
+    })?;
+    let mut keys = Vec::new();
+    for (key, value) in table {
+        let id = key.replace('-', "_");
+        let known = command
+            .get_arguments()
+            .any(|arg| arg.get_id() == id.as_str());
+        if !known || id == "config" {
+            return Err(ConfigError::UnknownKey {
+                path: path.to_owned(),
+                key,
+            });
+        }
+        let items = match value {
+            toml::Value::Array(items) => items,
+            single => vec![single],
+        };
+        let values = items
+            .into_iter()
+            .map(|item| match item {
+                toml::Value::String(text) => Some(OsString::from(text)),
+                toml::Value::Integer(number) => Some(number.to_string().into()),
+                toml::Value::Float(number) => Some(number.to_string().into()),
+                toml::Value::Boolean(flag) => Some(flag.to_string().into()),
+                _ => None,
+            })
+            .collect::<Option<Vec<_>>>()
+            .ok_or_else(|| ConfigError::BadType {
+                path: path.to_owned(),
+                key: key.clone(),
+            })?;
+        command = command.mut_arg(&id, |arg| {
+            arg.default_values(values.into_iter().map(OsStr::from))
+        });
+        keys.push(id);
+    }
+    Ok((command, keys))
+}
+
+/// `90`, `90s`, `1.5m`, `250ms`, `2h`; a bare number is seconds.
+fn duration(text: &str) -> Result<Duration, String> {
+    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let unit = match &text[digits.len()..] {
+        "ms" => 0.001,
+        "" | "s" => 1.0,
+        "m" | "min" => 60.0,
+        "h" => 3600.0,
+        _ => return Err("use a number with ms, s, m or h, such as 90s".to_owned()),
+    };
+    let number = f64::from_str(digits).map_err(|_| "use a number with ms, s, m or h".to_owned())?;
+    Duration::try_from_secs_f64(number * unit).map_err(|error| error.to_string())
+}
+
+fn positive(text: &str) -> Result<Duration, String> {
+    let duration = duration(text)?;
+    if duration < Duration::from_millis(10) {
+        return Err("at least 10ms".to_owned());
+    }
+    Ok(duration)
+}
+
+fn interval(text: &str) -> Result<Duration, String> {
+    let interval = duration(text)?;
+    if !(Duration::from_secs(1)..=Duration::from_secs(3600)).contains(&interval) {
+        return Err("from 1s to 1h".to_owned());
+    }
+    Ok(interval)
+}
+
+fn size(text: &str) -> Result<usize, String> {
+    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let unit = match &text[digits.len()..] {
+        "" | "B" => 1,
+        "K" | "KiB" => 1 << 10,
+        "M" | "MiB" => 1 << 20,
+        _ => return Err("use bytes, KiB or MiB".to_owned()),
+    };
+    let number = usize::from_str(digits).map_err(|_| "use bytes, KiB or MiB".to_owned())?;
+    match number.checked_mul(unit) {
+        Some(size @ 1024..=0x4000_0000) => Ok(size),
+        _ => Err("from 1KiB to 1024MiB".to_owned()),
+    }
+}
+
+fn count(text: &str) -> Result<usize, String> {
+    match usize::from_str(text) {
+        Ok(count @ 1..) => Ok(count),
+        _ => Err("a whole number from 1".to_owned()),
+    }
+}
+
+fn rate(text: &str) -> Result<u32, String> {
+    match u32::from_str(text) {
+        Ok(rate @ 1..=1_000_000) => Ok(rate),
+        _ => Err("a whole number from 1 to 1000000".to_owned()),
+    }
+}
+
+fn offers(text: &str) -> Result<usize, String> {
+    match usize::from_str(text) {
+        Ok(offers) if offers <= shared::limits::MAX_OFFERS => Ok(offers),
+        _ => Err(format!(
+            "a whole number up to {}",
+            shared::limits::MAX_OFFERS
+        )),
+    }
+}
+
+fn network(text: &str) -> Result<IpNet, String> {
+    IpNet::from_str(text)
+        .or_else(|_| text.parse::<std::net::IpAddr>().map(IpNet::from))
+        .map_err(|_| "use an address or a network, such as 10.0.0.0/8".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_and_sizes_have_units() {
+        assert_eq!(duration("90").unwrap(), Duration::from_secs(90));
+        assert_eq!(duration("1.5m").unwrap(), Duration::from_secs(90));
+        assert_eq!(duration("250ms").unwrap(), Duration::from_millis(250));
+        for bad in ["", "s", "-1s", "5 d", "1e400"] {
+            assert!(duration(bad).is_err(), "{bad}");
+        }
+        assert_eq!(size("128KiB").unwrap(), 131_072);
+        for bad in ["", "1", "128KB", "2000MiB"] {
+            assert!(size(bad).is_err(), "{bad}");
+        }
+        assert!(interval("0s").is_err() && count("0").is_err() && offers("101").is_err());
+        assert_eq!(network("127.0.0.1").unwrap().to_string(), "127.0.0.1/32");
+    }
+
+    #[test]
+    fn defaults_are_those_of_the_flags() {
+        let settings = Settings::default();
+        assert_eq!(settings.listen, [DEFAULT_LISTEN.parse().unwrap()]);
+        assert_eq!(settings.announce_interval, Duration::from_secs(120));
+        assert_eq!(settings.message_rate.burst, 2000);
+    }
+}

@@ -1,0 +1,227 @@
+//! The server: listening sockets, HTTP and upgrades on the same port, sweeping, reload and drain.
+
+mod accept;
+pub(crate) mod addresses;
+mod assets;
+mod client_addr;
+mod healthcheck;
+mod listen;
+mod routes;
+mod shutdown;
+mod tls;
+mod upgrade;
+
+use std::fmt;
+use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+pub use self::healthcheck::healthcheck;
+pub use self::tls::TlsError;
+
+use self::tls::Tls;
+use crate::access::{Access, AccessError};
+use crate::clock::Clock;
+use crate::config::Settings;
+use crate::hub::Hub;
+use crate::metrics::Reload;
+use crate::session::Handler;
+use crate::session::tracker::Session;
+use crate::swarm::sweep;
+
+/// Why the server cannot start.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ServerError {
+    /// An address cannot be bound.
+    #[error("cannot listen on {address}: {error}{}", hint(error))]
+    Bind {
+        /// Which one.
+        address: SocketAddr,
+        /// What the system said.
+        error: io::Error,
+    },
+    /// An access list cannot be read.
+    #[error(transparent)]
+    Access(#[from] AccessError),
+    /// The TLS files cannot be used.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+}
+
+fn hint(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::AddrInUse => "; choose another port with --listen ADDRESS:PORT",
+        io::ErrorKind::PermissionDenied => {
+            "; ports below 1024 need a privilege: choose another with --listen ADDRESS:PORT"
+        }
+        _ => "; see --listen",
+    }
+}
+
+/// A bound tracker that does not serve yet.
+pub struct Server {
+    hub: Arc<Hub>,
+    listeners: Vec<TcpListener>,
+    addresses: Vec<SocketAddr>,
+    tls: Option<Tls>,
+}
+
+impl fmt::Debug for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Server")
+            .field("addresses", &self.addresses)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Replaces what may change while serving: access lists, origins, TLS files.
+#[derive(Clone)]
+pub struct Reloader {
+    hub: Arc<Hub>,
+    tls: Option<Tls>,
+}
+
+impl fmt::Debug for Reloader {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Reloader").finish_non_exhaustive()
+    }
+}
+
+impl Reloader {
+    /// Reads lists and TLS files again, as `settings` name them. What cannot be read leaves
+    /// everything as it was.
+    ///
+    /// # Errors
+    /// The first file that cannot be used.
+    pub fn reload(&self, settings: &Settings) -> Result<(), ServerError> {
+        let result = self.try_reload(settings);
+        let outcome = if result.is_ok() {
+            Reload::Ok
+        } else {
+            Reload::Error
+        };
+        self.hub.metrics.reloads.inc(outcome);
+        result
+    }
+
+    /// Counts a reload that failed before there were settings.
+    pub fn failed(&self) {
+        self.hub.metrics.reloads.inc(Reload::Error);
+    }
+
+    fn try_reload(&self, settings: &Settings) -> Result<(), ServerError> {
+        let access = Access::load(settings)?;
+        if let Some(tls) = &self.tls {
+            tls.reload(settings)?;
+        }
+        self.hub.set_access(access);
+        Ok(())
+    }
+}
+
+impl Server {
+    /// Reads the files that `settings` name and binds the addresses.
+    ///
+    /// # Errors
+    /// [`ServerError`]: a taken port, an unreadable file.
+    pub fn bind(mut settings: Settings) -> Result<Self, ServerError> {
+        let access = Access::load(&settings)?;
+        let tls = Tls::load(&settings)?;
+        let listeners = settings
+            .listen
+            .iter()
+            .map(|&at| listen::bind(at))
+            .collect::<Result<Vec<_>, _>>()?;
+        let addresses = listeners
+            .iter()
+            .zip(&settings.listen)
+            .map(|(listener, &asked)| listener.local_addr().unwrap_or(asked))
+            .collect();
+        settings.max_connections = settings.max_connections.min(most_connections());
+        let hub = Arc::new(Hub::new(settings, access, Clock::start()));
+        Ok(Self {
+            hub,
+            listeners,
+            addresses,
+            tls,
+        })
+    }
+
+    /// The addresses it serves on, ports chosen by the system included.
+    #[must_use]
+    pub fn addresses(&self) -> &[SocketAddr] {
+        &self.addresses
+    }
+
+    /// Whether it serves https and wss.
+    #[must_use]
+    pub fn is_tls(&self) -> bool {
+        self.tls.is_some()
+    }
+
+    /// Most connections it takes, after the file descriptor limit.
+    #[must_use]
+    pub fn max_connections(&self) -> usize {
+        self.hub.settings.max_connections
+    }
+
+    /// A handle that outlives [`run`](Self::run)'s taking of the server.
+    #[must_use]
+    pub fn reloader(&self) -> Reloader {
+        Reloader {
+            hub: Arc::clone(&self.hub),
+            tls: self.tls.clone(),
+        }
+    }
+
+    /// Serves the tracker until `shutdown` completes, then drains.
+    pub async fn run(self, shutdown: impl Future<Output = ()>) {
+        let hub = Arc::clone(&self.hub);
+        self.run_with(move || Session::new(Arc::clone(&hub)), shutdown)
+            .await;
+    }
+
+    /// The same connections for another purpose: `handler` makes one for each WebSocket.
+    pub async fn run_with<H, F>(self, handler: F, shutdown: impl Future<Output = ()>)
+    where
+        H: Handler,
+        F: Fn() -> H + Clone + Send + Sync + 'static,
+    {
+        let stop = CancellationToken::new();
+        let sockets = TaskTracker::new();
+        for listener in self.listeners {
+            let acceptor = accept::Acceptor {
+                hub: Arc::clone(&self.hub),
+                tls: self.tls.clone(),
+                handler: handler.clone(),
+                sockets: sockets.clone(),
+                stop: stop.clone(),
+            };
+            sockets.spawn(acceptor.run(listener));
+        }
+        let sweeping = CancellationToken::new();
+        let sweeper = tokio::spawn(sweep::run(Arc::clone(&self.hub), sweeping.clone()));
+        shutdown.await;
+        shutdown::drain(&self.hub, &stop, &sockets).await;
+        sweeping.cancel();
+        let _ = sweeper.await;
+    }
+}
+
+/// File descriptors left for other things than connections: listeners, files, HTTP requests.
+const SPARE_FDS: usize = 256;
+
+/// How many connections the process's file descriptors allow.
+fn most_connections() -> usize {
+    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
+    let limit = limit.map_or(usize::MAX, |limit| {
+        usize::try_from(limit).unwrap_or(usize::MAX)
+    });
+    limit.saturating_sub(SPARE_FDS).max(1)
+}

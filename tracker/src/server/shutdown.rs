@@ -1,0 +1,53 @@
+//! Draining: `/readyz` says 503, nothing new is accepted, open WebSockets get 1001 spread over the
+//! drain time, so that their clients do not all return to the next process at once.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::{sleep, timeout};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::hub::Hub;
+use crate::metrics::ClosedBy;
+use crate::ws::CLOSE_TIMEOUT;
+
+/// With few connections there is no crowd to spread: a tenth of a second for each is enough.
+const PACE: Duration = Duration::from_millis(100);
+
+/// How long HTTP requests in flight may take.
+const HTTP_GRACE: Duration = Duration::from_secs(2);
+
+pub(super) async fn drain(hub: &Arc<Hub>, stop: &CancellationToken, sockets: &TaskTracker) {
+    hub.start_draining();
+    stop.cancel();
+    sockets.close();
+    let open: Vec<_> = hub.connections.iter().map(|entry| *entry.key()).collect();
+    tracing::info!(connections = open.len(), "draining");
+    let window = hub.settings.drain_timeout;
+    let pace = (window / open.len().max(1) as u32).min(PACE);
+    // Timers are a millisecond coarse: close in groups where there are many.
+    let group = (Duration::from_millis(5).as_nanos() / pace.as_nanos().max(1)).max(1) as usize;
+    for ids in open.chunks(group) {
+        for id in ids {
+            close(hub, *id);
+        }
+        sleep(pace * ids.len() as u32).await;
+    }
+    // Whoever was upgraded meanwhile.
+    let late: Vec<_> = hub.connections.iter().map(|entry| *entry.key()).collect();
+    late.into_iter().for_each(|id| close(hub, id));
+    let ended = async {
+        while !hub.connections.is_empty() {
+            sleep(Duration::from_millis(10)).await;
+        }
+    };
+    let _ = timeout(CLOSE_TIMEOUT, ended).await;
+    let _ = timeout(HTTP_GRACE, sockets.wait()).await;
+}
+
+fn close(hub: &Hub, id: u64) {
+    if let Some(connection) = hub.connections.get(&id) {
+        connection.request_close(ClosedBy::Shutdown);
+    }
+}

@@ -1,0 +1,525 @@
+//! What the tracker does with a client's messages: decode, may they, to whom, encode once, write.
+
+use std::borrow::Cow;
+use std::cell::RefCell;
+use std::ops::ControlFlow;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::Context;
+use std::time::Duration;
+
+use shared::tracker::{
+    Action, Announce, Answer, ClientMessage, DecodeError, Event, Scrape, ServerMessage,
+};
+use shared::{InfoHash, OfferId, PeerId};
+use tokio::time::{Instant, Sleep, sleep};
+
+use super::outbox::Pushed;
+use super::state::{Claim, Held, Permit, State, judge};
+use super::{Connection, Handler};
+use crate::access::Verdict;
+use crate::hub::Hub;
+use crate::metrics::{AnswerDropped, MessageKind, OfferDropped, Refused, Scope};
+use crate::swarm::swarm::Presence;
+use crate::swarm::{Outcome, Request};
+use crate::ws::frame::{HEADER_ROOM, finish};
+use crate::ws::{Close, CloseCode, Message, OpCode};
+
+/// How often waiting claims are looked at.
+const CLAIM_TICK: Duration = Duration::from_millis(100);
+
+/// Bytes that an assembly buffer keeps between messages; a larger one is given back.
+const KEEP_BUFFER: usize = 256 * 1024;
+
+thread_local! {
+    /// Where outgoing frames are assembled.
+    static FRAME: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+    /// Receivers of one announce's offers.
+    static CHOSEN: RefCell<Vec<(PeerId, Arc<Connection>)>> = const { RefCell::new(Vec::new()) };
+}
+
+/// One client of the tracker.
+#[derive(Debug)]
+pub(crate) struct Session {
+    hub: Arc<Hub>,
+    state: State,
+    /// Runs while announces wait for their peer id.
+    tick: Option<Pin<Box<Sleep>>>,
+}
+
+impl Handler for Session {
+    fn on_message(
+        &mut self,
+        connection: &Arc<Connection>,
+        message: Message<'_>,
+    ) -> ControlFlow<Close> {
+        let now_ms = self.hub.clock.now_ms();
+        let text = match message {
+            Message::Text(text) => Some(text),
+            Message::Binary(bytes) => std::str::from_utf8(bytes).ok(),
+        };
+        let decoded = ClientMessage::decode(text.unwrap_or_default());
+        let permit = self.state.permit(now_ms, self.hub.settings.message_rate);
+        if permit != Permit::Granted {
+            self.hub.metrics.messages_received.inc(MessageKind::Limited);
+            let target = Target::of(&decoded);
+            self.refuse(
+                connection,
+                target,
+                Refused::RateLimit,
+                "too many messages".into(),
+            );
+            if permit == Permit::Abusive {
+                let close = Close::new(CloseCode::Policy, "too many messages");
+                return ControlFlow::Break(close);
+            }
+            return ControlFlow::Continue(());
+        }
+        let received = &self.hub.metrics.messages_received;
+        match decoded {
+            Ok(ClientMessage::Announce(announce)) => {
+                received.inc(MessageKind::Announce);
+                let text = text.unwrap_or_default();
+                self.announce(connection, &announce, now_ms, Attempt::First(text));
+            }
+            Ok(ClientMessage::Answer(answer)) => {
+                received.inc(MessageKind::Answer);
+                self.answer(connection, &answer, now_ms);
+            }
+            Ok(ClientMessage::Scrape(scrape)) => {
+                received.inc(MessageKind::Scrape);
+                self.scrape(connection, &scrape);
+            }
+            Err(error) => {
+                received.inc(MessageKind::Invalid);
+                self.hub.metrics.undecodable(error.reason);
+                tracing::debug!(connection = connection.id(), reason = error.reason.label());
+                let target = Target::of_error(&error);
+                self.fail(connection, target, error.reason.to_string().into());
+            }
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn poll(&mut self, connection: &Arc<Connection>, cx: &mut Context<'_>) {
+        while let Some(tick) = &mut self.tick {
+            if tick.as_mut().poll(cx).is_pending() {
+                return;
+            }
+            let now_ms = self.hub.clock.now_ms();
+            for held in self.state.take_held() {
+                self.retry(connection, held, now_ms);
+            }
+            self.tick = self.state.holds_any().then(|| Box::pin(sleep(CLAIM_TICK)));
+        }
+    }
+
+    fn on_end(&mut self, connection: &Arc<Connection>) {
+        for (info_hash, peer_id) in self.state.take_peers() {
+            let _ = self.hub.swarms.leave(&info_hash, &peer_id, connection);
+        }
+        self.tick = None;
+    }
+}
+
+/// Whether an announce came just now or has waited for its peer id.
+enum Attempt<'a> {
+    First(&'a str),
+    Again(Held),
+}
+
+/// What a failure is about.
+#[derive(Clone, Copy, Default)]
+struct Target<'a> {
+    action: Option<Action>,
+    info_hash: Option<InfoHash>,
+    echo: Option<&'a str>,
+}
+
+impl<'a> Target<'a> {
+    fn announce(info_hash: InfoHash) -> Self {
+        Self {
+            action: Some(Action::Announce),
+            info_hash: Some(info_hash),
+            echo: None,
+        }
+    }
+
+    /// A failure with an action but without an infohash crashes bittorrent-tracker's client, so
+    /// that without the one the other is left out too; scrapes excepted.
+    fn of_error(error: &DecodeError<'a>) -> Self {
+        let action = match (error.action, error.info_hash) {
+            (action @ Some(Action::Scrape), _) => action,
+            (action, Some(_)) => action.or(Some(Action::Announce)),
+            (_, None) => None,
+        };
+        Self {
+            action,
+            info_hash: None,
+            echo: error.info_hash,
+        }
+    }
+
+    fn of(decoded: &Result<ClientMessage<'a>, DecodeError<'a>>) -> Self {
+        match decoded {
+            Ok(ClientMessage::Announce(announce)) => Self::announce(announce.info_hash),
+            Ok(ClientMessage::Answer(answer)) => Self::announce(answer.info_hash),
+            Ok(ClientMessage::Scrape(_)) => Self {
+                action: Some(Action::Scrape),
+                ..Self::default()
+            },
+            Err(error) => Self::of_error(error),
+        }
+    }
+}
+
+impl Session {
+    pub(crate) fn new(hub: Arc<Hub>) -> Self {
+        let state = State::new(hub.clock.now_ms(), hub.settings.message_rate);
+        Self {
+            hub,
+            state,
+            tick: None,
+        }
+    }
+
+    fn announce(
+        &mut self,
+        connection: &Arc<Connection>,
+        announce: &Announce<'_>,
+        now_ms: u64,
+        attempt: Attempt<'_>,
+    ) {
+        let started = Instant::now();
+        let Announce {
+            info_hash,
+            peer_id,
+            event,
+            ..
+        } = *announce;
+        if event == Event::Stopped {
+            self.stop(connection, info_hash, peer_id);
+            return;
+        }
+        if !self.is_served(connection, info_hash) {
+            return;
+        }
+        let hub = Arc::clone(&self.hub);
+        let settings = &hub.settings;
+        let asked = announce
+            .numwant
+            .unwrap_or(usize::MAX)
+            .min(announce.offers.len());
+        let receivers = asked.min(settings.max_offers);
+        let mut request = Request {
+            info_hash,
+            peer_id,
+            connection,
+            presence: Presence {
+                complete: announce.complete,
+                just_completed: event == Event::Completed,
+            },
+            receivers,
+            now_ms,
+            known_only: self.state.peer_count() >= settings.max_swarms_per_connection,
+            take_over: false,
+        };
+        CHOSEN.with_borrow_mut(|chosen| {
+            let mut outcome = hub.swarms.announce(&request, chosen);
+            if let Outcome::Owned(owner) = &outcome {
+                if !self.may_take(connection, owner, info_hash, attempt, now_ms) {
+                    return;
+                }
+                request.take_over = true;
+                hub.metrics.peer_ids_taken_over.inc();
+                outcome = hub.swarms.announce(&request, chosen);
+            }
+            let (complete, incomplete) = match outcome {
+                Outcome::Accepted {
+                    complete,
+                    incomplete,
+                    joined,
+                } => {
+                    if joined {
+                        self.state.add_peer(info_hash, peer_id);
+                    }
+                    (complete, incomplete)
+                }
+                Outcome::TooManySwarms | Outcome::Owned(_) => {
+                    let target = Target::announce(info_hash);
+                    let text = "tracker is full: too many swarms";
+                    self.refuse(connection, target, Refused::SwarmLimit, text.into());
+                    return;
+                }
+                Outcome::TooManyOnConnection => {
+                    let target = Target::announce(info_hash);
+                    let text = "too many swarms on one connection";
+                    self.refuse(
+                        connection,
+                        target,
+                        Refused::ConnectionSwarmLimit,
+                        text.into(),
+                    );
+                    return;
+                }
+            };
+            hub.metrics.announces.inc(event);
+            let interval = settings.announce_interval.as_secs() as u32;
+            let response = ServerMessage::Announced {
+                info_hash,
+                interval,
+                complete,
+                incomplete,
+            };
+            self.send(connection, &response);
+            self.relay_offers(announce, asked, chosen, now_ms);
+            chosen.clear();
+        });
+        hub.metrics
+            .announce_duration
+            .observe(started.elapsed().as_secs_f64());
+    }
+
+    /// Gives the i-th offer to the i-th chosen peer.
+    fn relay_offers(
+        &self,
+        announce: &Announce<'_>,
+        asked: usize,
+        chosen: &[(PeerId, Arc<Connection>)],
+        now_ms: u64,
+    ) {
+        let Announce {
+            info_hash, peer_id, ..
+        } = *announce;
+        let (mut relayed, mut full, mut gone) = (0, 0, 0);
+        for (offer, (receiver, connection)) in announce.offers.iter().zip(chosen) {
+            let offer_id = offer.offer_id;
+            let message = ServerMessage::Offer {
+                info_hash,
+                peer_id,
+                offer_id,
+                offer: offer.offer,
+            };
+            let key = self
+                .hub
+                .offer_key(&info_hash, receiver, &peer_id, &offer_id);
+            match self.with_frame(&message, |frame| connection.send_offer(frame, key, now_ms)) {
+                Pushed::Full => full += 1,
+                Pushed::Gone => gone += 1,
+                Pushed::Written | Pushed::Started | Pushed::Queued => relayed += 1,
+            }
+        }
+        let metrics = &self.hub.metrics;
+        metrics.offers_relayed.add(Scope::Local, relayed);
+        let dropped = &metrics.offers_dropped;
+        for (reason, count) in [
+            (OfferDropped::Outbox, full),
+            (OfferDropped::Gone, gone),
+            (
+                OfferDropped::NoReceiver,
+                asked.min(self.hub.settings.max_offers) - chosen.len(),
+            ),
+            (
+                OfferDropped::Limit,
+                asked.saturating_sub(self.hub.settings.max_offers),
+            ),
+            (OfferDropped::Malformed, announce.offers_skipped),
+        ] {
+            if count > 0 {
+                dropped.add(reason, count);
+            }
+        }
+    }
+
+    /// Whether a peer id that another connection holds may pass to this one. If not yet, the
+    /// announce is kept; if not at all, the client is told.
+    fn may_take(
+        &mut self,
+        connection: &Arc<Connection>,
+        owner: &Arc<Connection>,
+        info_hash: InfoHash,
+        attempt: Attempt<'_>,
+        now_ms: u64,
+    ) -> bool {
+        let target = Target::announce(info_hash);
+        let held = match attempt {
+            Attempt::First(text) => {
+                owner.ping(now_ms);
+                if !self.state.hold(text, now_ms) {
+                    let text = "too many announces wait for peer ids that are in use";
+                    self.refuse(connection, target, Refused::ClaimLimit, text.into());
+                } else if self.tick.is_none() {
+                    self.tick = Some(Box::pin(sleep(CLAIM_TICK)));
+                    // So that the task polls the new timer.
+                    connection.wake_owner();
+                }
+                return false;
+            }
+            Attempt::Again(held) => held,
+        };
+        match judge(held.since_ms, owner.heard_ms(), now_ms) {
+            Claim::Dead => true,
+            Claim::Waiting => {
+                self.state.hold_again(held);
+                false
+            }
+            Claim::Alive => {
+                let text = "peer_id is in use by another connection";
+                self.refuse(connection, target, Refused::PeerIdInUse, text.into());
+                false
+            }
+        }
+    }
+
+    fn retry(&mut self, connection: &Arc<Connection>, held: Held, now_ms: u64) {
+        let text = held.text.clone();
+        if let Ok(ClientMessage::Announce(announce)) = ClientMessage::decode(&text) {
+            self.announce(connection, &announce, now_ms, Attempt::Again(held));
+        }
+    }
+
+    fn stop(&mut self, connection: &Arc<Connection>, info_hash: InfoHash, peer_id: PeerId) {
+        match self.hub.swarms.leave(&info_hash, &peer_id, connection) {
+            Ok((complete, incomplete)) => {
+                self.state.remove_peer(info_hash, peer_id);
+                self.hub.metrics.announces.inc(Event::Stopped);
+                let interval = self.hub.settings.announce_interval.as_secs() as u32;
+                let response = ServerMessage::Announced {
+                    info_hash,
+                    interval,
+                    complete,
+                    incomplete,
+                };
+                self.send(connection, &response);
+            }
+            Err(_) => {
+                let text = "peer_id is in use by another connection";
+                let target = Target::announce(info_hash);
+                self.refuse(connection, target, Refused::PeerIdInUse, text.into());
+            }
+        }
+    }
+
+    /// Passes an answer to the peer whose offer it answers, if that offer was relayed to exactly
+    /// this peer. There is no response to an answer.
+    fn answer(&self, connection: &Arc<Connection>, answer: &Answer<'_>, now_ms: u64) {
+        let Answer {
+            info_hash,
+            peer_id,
+            to_peer_id,
+            offer_id,
+            answer,
+        } = *answer;
+        let metrics = &self.hub.metrics;
+        let key = self
+            .hub
+            .offer_key(&info_hash, &peer_id, &to_peer_id, &offer_id);
+        if !connection.take_solicited(key, now_ms) {
+            metrics.answers_dropped.inc(AnswerDropped::Unsolicited);
+            let text = "no such offer was relayed to this peer, or it was answered already";
+            let target = Target::announce(info_hash);
+            self.refuse(connection, target, Refused::UnsolicitedAnswer, text.into());
+            return;
+        }
+        let Some(offerer) = self.hub.swarms.owner(&info_hash, &to_peer_id) else {
+            metrics.answers_dropped.inc(AnswerDropped::Gone);
+            return;
+        };
+        let message = ServerMessage::Answer {
+            info_hash,
+            peer_id,
+            offer_id,
+            answer,
+        };
+        if self.send(&offerer, &message) {
+            metrics.answers_relayed.inc(Scope::Local);
+        } else if offerer.has_ended() {
+            metrics.answers_dropped.inc(AnswerDropped::Gone);
+        } else {
+            metrics.answers_dropped.inc(AnswerDropped::Outbox);
+        }
+    }
+
+    fn scrape(&self, connection: &Arc<Connection>, scrape: &Scrape) {
+        let mut entries = Vec::with_capacity(scrape.info_hashes.len());
+        for &info_hash in &scrape.info_hashes {
+            entries.push(self.hub.swarms.scrape(info_hash));
+        }
+        self.send(connection, &ServerMessage::Scraped(Cow::Owned(entries)));
+    }
+
+    fn is_served(&self, connection: &Arc<Connection>, info_hash: InfoHash) -> bool {
+        let access = self.hub.access();
+        let (refused, text) = match access.verdict(&info_hash) {
+            Verdict::Served => return true,
+            Verdict::Denied("") => (Refused::Denied, "this infohash is not served here"),
+            Verdict::Denied(message) => (Refused::Denied, message),
+            Verdict::NotAllowed => (Refused::NotAllowed, "this infohash is not served here"),
+        };
+        self.refuse(
+            connection,
+            Target::announce(info_hash),
+            refused,
+            text.into(),
+        );
+        false
+    }
+
+    fn refuse(
+        &self,
+        connection: &Arc<Connection>,
+        target: Target<'_>,
+        refused: Refused,
+        reason: Cow<'_, str>,
+    ) {
+        self.hub.metrics.messages_refused.inc(refused);
+        tracing::debug!(connection = connection.id(), ?refused);
+        self.fail(connection, target, reason);
+    }
+
+    fn fail(&self, connection: &Arc<Connection>, target: Target<'_>, reason: Cow<'_, str>) {
+        let known = target.info_hash.map(|info_hash| {
+            let mut json = Vec::new();
+            info_hash.write_json(&mut json);
+            String::from_utf8(json).unwrap_or_default()
+        });
+        let info_hash = target.echo.or(known.as_deref());
+        let action = target.action;
+        self.send(
+            connection,
+            &ServerMessage::Failure {
+                action,
+                info_hash,
+                reason,
+            },
+        );
+    }
+
+    fn send(&self, connection: &Connection, message: &ServerMessage<'_>) -> bool {
+        self.with_frame(message, |frame| connection.send(frame))
+    }
+
+    /// Assembles a message as one frame in the thread's buffer.
+    fn with_frame<T>(&self, message: &ServerMessage<'_>, write: impl FnOnce(&[u8]) -> T) -> T {
+        FRAME.with_borrow_mut(|buffer| {
+            buffer.clear();
+            buffer.resize(HEADER_ROOM, 0);
+            message.write_json(buffer);
+            let frame = finish(buffer, OpCode::Data(crate::ws::Data::Text));
+            self.hub.metrics.sent_bytes.inc_by(frame.len() as u64);
+            let result = write(frame);
+            if buffer.capacity() > KEEP_BUFFER {
+                *buffer = Vec::new();
+            }
+            result
+        })
+    }
+}
+
+impl Hub {
+    /// What an answer must match: the swarm, who was given the offer, who made it, and its id.
+    fn offer_key(&self, swarm: &InfoHash, to: &PeerId, from: &PeerId, offer: &OfferId) -> u64 {
+        use std::hash::BuildHasher;
+        self.offers.hash_one((swarm, to, from, offer))
+    }
+}

@@ -1,0 +1,212 @@
+//! All swarms of this process: infohash to [`swarm::Swarm`], behind shard locks. A lock is held for
+//! one look-up and one change, never while anything is written to a socket.
+
+pub(crate) mod swarm;
+pub(crate) mod sweep;
+
+use std::sync::Arc;
+
+use dashmap::{DashMap, Entry};
+use shared::tracker::ScrapeEntry;
+use shared::{InfoHash, PeerId};
+
+use self::swarm::{Change, Presence, Swarm};
+use crate::metrics::{Metrics, Role, SwarmSizes};
+use crate::session::Connection;
+
+/// Locks among which swarms are spread. More than cores, so that a sweep over one shard delays
+/// few announces even with a million swarms.
+const SHARDS: usize = 64;
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct Swarms {
+    map: DashMap<InfoHash, Swarm<Arc<Connection>>>,
+    metrics: Arc<Metrics>,
+    max_swarms: usize,
+}
+
+/// What an announce wants.
+#[derive(Debug)]
+pub(crate) struct Request<'a> {
+    pub(crate) info_hash: InfoHash,
+    pub(crate) peer_id: PeerId,
+    pub(crate) connection: &'a Arc<Connection>,
+    pub(crate) presence: Presence,
+    /// Receivers wanted.
+    pub(crate) receivers: usize,
+    pub(crate) now_ms: u64,
+    /// The peer may not be new to this connection's list of swarms: it is full.
+    pub(crate) known_only: bool,
+    /// The owner of the id was found dead: take it over.
+    pub(crate) take_over: bool,
+}
+
+/// What came of it.
+#[derive(Debug)]
+pub(crate) enum Outcome {
+    Accepted {
+        complete: u32,
+        incomplete: u32,
+        /// This connection did not own the peer before.
+        joined: bool,
+    },
+    /// The id belongs to another connection.
+    Owned(Arc<Connection>),
+    /// A new swarm would be one too many for this process, or for this connection.
+    TooManySwarms,
+    TooManyOnConnection,
+}
+
+impl Swarms {
+    pub(crate) fn new(metrics: Arc<Metrics>, max_swarms: usize) -> Self {
+        Self {
+            map: DashMap::with_shard_amount(SHARDS),
+            metrics,
+            max_swarms,
+        }
+    }
+
+    /// Adds or refreshes a peer and chooses who gets its offers.
+    pub(crate) fn announce(
+        &self,
+        request: &Request<'_>,
+        chosen: &mut Vec<(PeerId, Arc<Connection>)>,
+    ) -> Outcome {
+        let mut entry = match self.map.entry(request.info_hash) {
+            Entry::Occupied(entry) => entry.into_ref(),
+            Entry::Vacant(entry) => {
+                if request.known_only {
+                    return Outcome::TooManyOnConnection;
+                }
+                if self.metrics.swarms.get() as usize >= self.max_swarms {
+                    return Outcome::TooManySwarms;
+                }
+                self.metrics.swarms.inc();
+                entry.insert(Swarm::default())
+            }
+        };
+        let swarm = entry.value_mut();
+        let joined = match swarm.owner(&request.peer_id) {
+            Some(owner) if owner == request.connection => false,
+            Some(owner) if !owner.has_ended() && !request.take_over => {
+                return Outcome::Owned(Arc::clone(owner));
+            }
+            _ => true,
+        };
+        if joined && request.known_only {
+            return Outcome::TooManyOnConnection;
+        }
+        let Request {
+            peer_id,
+            connection,
+            presence,
+            now_ms,
+            ..
+        } = *request;
+        let change = swarm.announce(peer_id, connection, presence, now_ms);
+        self.count(change);
+        if request.receivers > 0 {
+            // Seeders have nothing for each other.
+            let incomplete_only = change.to == Role::Complete;
+            swarm.choose(
+                &peer_id,
+                incomplete_only,
+                request.receivers,
+                &mut rand::rng(),
+                chosen,
+            );
+        }
+        let (complete, incomplete) = swarm.counts();
+        Outcome::Accepted {
+            complete,
+            incomplete,
+            joined,
+        }
+    }
+
+    /// Removes a peer if it belongs to the connection. Returns the counts after it, or the other
+    /// owner.
+    pub(crate) fn leave(
+        &self,
+        info_hash: &InfoHash,
+        peer_id: &PeerId,
+        connection: &Arc<Connection>,
+    ) -> Result<(u32, u32), Arc<Connection>> {
+        let Some(mut entry) = self.map.get_mut(info_hash) else {
+            return Ok((0, 0));
+        };
+        let swarm = entry.value_mut();
+        match swarm.remove(peer_id, connection) {
+            Some(role) => self.metrics.peers(role).dec(),
+            None => {
+                if let Some(owner) = swarm.owner(peer_id) {
+                    return Err(Arc::clone(owner));
+                }
+            }
+        }
+        let counts = swarm.counts();
+        drop(entry);
+        if counts == (0, 0)
+            && self
+                .map
+                .remove_if(info_hash, |_, swarm| swarm.is_empty())
+                .is_some()
+        {
+            self.metrics.swarms.dec();
+        }
+        Ok(counts)
+    }
+
+    /// The connection that a peer is reached by.
+    pub(crate) fn owner(&self, info_hash: &InfoHash, peer_id: &PeerId) -> Option<Arc<Connection>> {
+        self.map.get(info_hash)?.owner(peer_id).cloned()
+    }
+
+    /// Counts of one swarm; zeros for one that is not there.
+    pub(crate) fn scrape(&self, info_hash: InfoHash) -> ScrapeEntry {
+        let swarm = self.map.get(&info_hash);
+        let (complete, incomplete) = swarm.as_ref().map_or((0, 0), |swarm| swarm.counts());
+        let downloaded = swarm.map_or(0, |swarm| swarm.downloaded());
+        ScrapeEntry {
+            info_hash,
+            complete,
+            incomplete,
+            downloaded,
+        }
+    }
+
+    /// Removes peers that did not announce since `oldest_announce_ms` and whose connection has
+    /// been silent since `silent_ms`, and swarms that are empty then.
+    pub(crate) fn expire(&self, oldest_announce_ms: u64, silent_ms: u64) {
+        let mut sizes = SwarmSizes::default();
+        self.map.retain(|_, swarm| {
+            let (complete, incomplete) = swarm.expire(|peer| {
+                peer.announced_ms < oldest_announce_ms
+                    && (peer.connection.heard_ms() < silent_ms || peer.connection.has_ended())
+            });
+            self.metrics.peers(Role::Complete).sub(complete as i64);
+            self.metrics.peers(Role::Incomplete).sub(incomplete as i64);
+            self.metrics
+                .peers_expired
+                .inc_by((complete + incomplete) as u64);
+            if swarm.is_empty() {
+                self.metrics.swarms.dec();
+            } else {
+                sizes.add(swarm.len());
+            }
+            !swarm.is_empty()
+        });
+        self.metrics.swarm_peers.set(sizes);
+    }
+
+    fn count(&self, change: Change) {
+        if change.from == Some(change.to) {
+            return;
+        }
+        if let Some(from) = change.from {
+            self.metrics.peers(from).dec();
+        }
+        self.metrics.peers(change.to).inc();
+    }
+}
