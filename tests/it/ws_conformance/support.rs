@@ -4,20 +4,20 @@ use std::ops::ControlFlow;
 
 use tracker::ws::{Close, CloseReason, Message, ProtocolError, Status, WebSocket};
 
-pub const FIN: u8 = 0x80;
-pub const CONTINUE: u8 = 0x0;
-pub const TEXT: u8 = 0x1;
-pub const BINARY: u8 = 0x2;
-pub const CLOSE: u8 = FIN | 0x8;
-pub const PING: u8 = FIN | 0x9;
-pub const PONG: u8 = FIN | 0xa;
+pub(super) const FIN: u8 = 0x80;
+pub(super) const CONTINUE: u8 = 0x0;
+pub(super) const TEXT: u8 = 0x1;
+pub(super) const BINARY: u8 = 0x2;
+pub(super) const CLOSE: u8 = FIN | 0x8;
+pub(super) const PING: u8 = FIN | 0x9;
+pub(super) const PONG: u8 = FIN | 0xa;
 
 /// The limit of most cases.
-pub const LIMIT: usize = 1 << 20;
+pub(super) const LIMIT: usize = 1 << 20;
 
 /// What a case feeds.
 #[derive(Debug, Clone)]
-pub enum Frame {
+pub(super) enum Frame {
     /// Masked with the run's key, length in its shortest form.
     Client(u8, Vec<u8>),
     /// A client frame that announces more payload than it brings.
@@ -26,35 +26,35 @@ pub enum Frame {
     Raw(Vec<u8>),
 }
 
-pub fn frame(first: u8, payload: impl AsRef<[u8]>) -> Frame {
+pub(super) fn frame(first: u8, payload: impl AsRef<[u8]>) -> Frame {
     Frame::Client(first, payload.as_ref().to_vec())
 }
 
-pub fn short(first: u8, payload: impl AsRef<[u8]>, announced: u64) -> Frame {
+pub(super) fn short(first: u8, payload: impl AsRef<[u8]>, announced: u64) -> Frame {
     Frame::Short(first, payload.as_ref().to_vec(), announced)
 }
 
-pub fn raw(bytes: impl AsRef<[u8]>) -> Frame {
+pub(super) fn raw(bytes: impl AsRef<[u8]>) -> Frame {
     Frame::Raw(bytes.as_ref().to_vec())
 }
 
 /// Masking keys without end; seed 0 gives only keys of 0.
 #[derive(Debug, Clone)]
-pub struct Keys(u32);
+pub(super) struct Keys(u32);
 
 impl Keys {
-    pub fn new(seed: u32) -> Self {
+    pub(super) fn new(seed: u32) -> Self {
         Self(seed)
     }
 
-    pub fn next(&mut self) -> [u8; 4] {
+    pub(super) fn next(&mut self) -> [u8; 4] {
         self.0 = self.0.wrapping_mul(0x9e37_79b1).rotate_left(13);
         self.0.to_be_bytes()
     }
 }
 
 /// The frames as a client writes them.
-pub fn encode(frames: &[Frame], keys: &mut Keys) -> Vec<u8> {
+pub(super) fn encode(frames: &[Frame], keys: &mut Keys) -> Vec<u8> {
     let mut out = Vec::new();
     for frame in frames {
         let (first, payload, length) = match frame {
@@ -88,7 +88,7 @@ pub fn encode(frames: &[Frame], keys: &mut Keys) -> Vec<u8> {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Owned {
+pub(super) enum Owned {
     Text(String),
     Binary(Vec<u8>),
 }
@@ -104,15 +104,15 @@ impl From<Message<'_>> for Owned {
 
 /// What came of some input.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Outcome {
-    pub messages: Vec<Owned>,
-    pub out: Vec<u8>,
-    pub status: Status,
-    pub pong: bool,
+pub(super) struct Outcome {
+    pub(super) messages: Vec<Owned>,
+    pub(super) out: Vec<u8>,
+    pub(super) status: Status,
+    pub(super) pong: bool,
 }
 
 /// Nothing has happened.
-pub fn open() -> Outcome {
+pub(super) fn open() -> Outcome {
     Outcome {
         messages: Vec::new(),
         out: Vec::new(),
@@ -122,41 +122,41 @@ pub fn open() -> Outcome {
 }
 
 impl Outcome {
-    pub fn text(mut self, text: &str) -> Self {
+    pub(super) fn text(mut self, text: &str) -> Self {
         self.messages.push(Owned::Text(text.to_owned()));
         self
     }
 
-    pub fn binary(mut self, bytes: &[u8]) -> Self {
+    pub(super) fn binary(mut self, bytes: &[u8]) -> Self {
         self.messages.push(Owned::Binary(bytes.to_vec()));
         self
     }
 
     /// These bytes were to be sent.
-    pub fn out(mut self, bytes: impl AsRef<[u8]>) -> Self {
+    pub(super) fn out(mut self, bytes: impl AsRef<[u8]>) -> Self {
         self.out.extend(bytes.as_ref());
         self
     }
 
-    pub fn pong(mut self) -> Self {
+    pub(super) fn pong(mut self) -> Self {
         self.pong = true;
         self
     }
 
-    pub fn closed(mut self, reason: CloseReason) -> Self {
+    pub(super) fn closed(mut self, reason: CloseReason) -> Self {
         self.status = Status::Closed(reason);
         self
     }
 
     /// The error was answered by a Close frame with this code and ended the connection.
-    pub fn refused(self, error: ProtocolError, code: u16) -> Self {
+    pub(super) fn refused(self, error: ProtocolError, code: u16) -> Self {
         self.out(close_frame(code, &error.to_string()))
             .closed(CloseReason::Protocol(error))
     }
 }
 
 /// A Close frame as the server sends it.
-pub fn close_frame(code: u16, reason: &str) -> Vec<u8> {
+pub(super) fn close_frame(code: u16, reason: &str) -> Vec<u8> {
     let mut frame = vec![0x88, 2 + reason.len() as u8];
     frame.extend(code.to_be_bytes());
     frame.extend(reason.as_bytes());
@@ -164,21 +164,21 @@ pub fn close_frame(code: u16, reason: &str) -> Vec<u8> {
 }
 
 /// What may be kept: the limit, a control frame, a fixed size.
-pub fn heap_limit(limit: usize) -> usize {
+pub(super) fn heap_limit(limit: usize) -> usize {
     limit + 128 + 128
 }
 
 /// A connection and everything that came out of it.
-pub struct Run {
-    pub ws: WebSocket,
-    pub outcome: Outcome,
+pub(super) struct Run {
+    pub(super) ws: WebSocket,
+    pub(super) outcome: Outcome,
     limit: usize,
     /// Break with this at the nth message.
     stop: Option<(usize, Close)>,
 }
 
 impl Run {
-    pub fn new(limit: usize) -> Self {
+    pub(super) fn new(limit: usize) -> Self {
         Self {
             ws: WebSocket::new(limit),
             outcome: open(),
@@ -187,12 +187,12 @@ impl Run {
         }
     }
 
-    pub fn stop_at(mut self, nth: usize, close: Close) -> Self {
+    pub(super) fn stop_at(mut self, nth: usize, close: Close) -> Self {
         self.stop = Some((nth, close));
         self
     }
 
-    pub fn feed(&mut self, piece: &[u8]) {
+    pub(super) fn feed(&mut self, piece: &[u8]) {
         let Outcome { messages, out, .. } = &mut self.outcome;
         let stop = &self.stop;
         let received = self.ws.receive(&mut piece.to_vec(), out, |message| {
@@ -211,7 +211,7 @@ impl Run {
         }
     }
 
-    pub fn close(&mut self, code: tracker::ws::CloseCode, reason: &str) {
+    pub(super) fn close(&mut self, code: tracker::ws::CloseCode, reason: &str) {
         self.ws.close(code, reason, &mut self.outcome.out);
         self.outcome.status = self.ws.status();
     }
@@ -253,20 +253,20 @@ fn check_bytes(name: &str, new: &impl Fn() -> Run, input: &[u8], expected: &Outc
 }
 
 /// The frames, with every kind of masking key, must give this outcome.
-pub fn check_with(name: &str, new: impl Fn() -> Run, frames: &[Frame], expected: &Outcome) {
+pub(super) fn check_with(name: &str, new: impl Fn() -> Run, frames: &[Frame], expected: &Outcome) {
     for seed in [0, 1, 0x5eed] {
         let input = encode(frames, &mut Keys::new(seed));
         check_bytes(&format!("{name} (seed {seed})"), &new, &input, expected);
     }
 }
 
-pub fn check(name: &str, frames: &[Frame], expected: &Outcome) {
+pub(super) fn check(name: &str, frames: &[Frame], expected: &Outcome) {
     check_with(name, || Run::new(LIMIT), frames, expected);
 }
 
 /// The last byte of the frames, and none before, must be refused with this error; `before` is
 /// what comes of the bytes before it. What follows must be ignored.
-pub fn check_refused(
+pub(super) fn check_refused(
     name: &str,
     limit: usize,
     frames: &[Frame],
@@ -287,6 +287,6 @@ pub fn check_refused(
     }
 }
 
-pub fn refused(name: &str, frames: &[Frame], error: ProtocolError, code: u16) {
+pub(super) fn refused(name: &str, frames: &[Frame], error: ProtocolError, code: u16) {
     check_refused(name, LIMIT, frames, open(), error, code);
 }
