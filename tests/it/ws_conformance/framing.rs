@@ -295,6 +295,14 @@ fn s10_4_memory() {
     run.feed(&[0; 100]);
     assert!(run.ws.heap_size() <= heap_limit(256));
 
+    let mut run = Run::new(10_000);
+    for part in [frame(BINARY, vec![0; 6000]), frame(CONTINUE, vec![0; 3000])] {
+        run.feed(&encode(&[part], &mut Keys::new(1)));
+    }
+    assert!(run.ws.heap_size() <= heap_limit(10_000));
+    run.close(tracker::ws::CloseCode::Normal, "");
+    assert_eq!(run.ws.heap_size(), 0, "dropped by our Close");
+
     // Growing by single bytes must not copy everything every time.
     let mut run = Run::new(LIMIT);
     run.feed(&encode(&[frame(BINARY, "x")], &mut Keys::new(1)));

@@ -11,6 +11,7 @@
 use std::mem;
 use std::ops::ControlFlow;
 
+use super::assembly::Assembly;
 use super::close::{self, Close, CloseReason, ProtocolError};
 use super::frame::{self, Expect, Header, MAX_HEADER, unmask};
 use super::{CloseCode, Control, Data, Message, OpCode, Received, Status};
@@ -41,15 +42,6 @@ enum Stage {
     Header([u8; MAX_HEADER], usize),
     /// A payload; of a control frame what has arrived is kept here.
     Payload(Header, Vec<u8>),
-}
-
-#[derive(Debug)]
-struct Assembly {
-    text: bool,
-    /// The payload so far, unmasked.
-    bytes: Vec<u8>,
-    /// How much of the text is known to be UTF-8: all but an incomplete character.
-    checked: usize,
 }
 
 /// Where the results of one piece of input go.
@@ -88,7 +80,7 @@ impl WebSocket {
                 Stage::Start | Stage::Header(..) => 0,
             };
             let message = partial.message.as_ref();
-            size_of::<Partial>() + control + message.map_or(0, |m| m.bytes.capacity())
+            size_of::<Partial>() + control + message.map_or(0, Assembly::capacity)
         })
     }
 
@@ -190,7 +182,7 @@ impl WebSocket {
         let max = u64::from(self.max_message);
         Expect {
             fragmented: Some(message.is_some()),
-            room: max.saturating_sub(message.map_or(0, |m| m.bytes.len() as u64)),
+            room: max.saturating_sub(message.map_or(0, |m| m.len() as u64)),
         }
     }
 
@@ -273,36 +265,15 @@ impl WebSocket {
         body: &[u8],
     ) -> Result<(), ProtocolError> {
         let partial = self.partial.get_or_insert_default();
-        let message = partial.message.get_or_insert_with(|| Assembly {
-            text: data == Data::Text,
-            bytes: Vec::new(),
-            checked: 0,
-        });
-
-        // Doubles, but not beyond what can still come: the limit, or the end of the last frame.
-        let bytes = &mut message.bytes;
-        let needed = bytes.len() + body.len();
-        if needed > bytes.capacity() {
-            let max = self.max_message as usize;
-            let most = match usize::try_from(left) {
-                Ok(left) if last => max.min(bytes.len() + left),
-                _ => max,
-            };
-            let capacity = (2 * bytes.capacity()).min(most).max(needed);
-            bytes.reserve_exact(capacity - bytes.len());
-        }
-        bytes.extend_from_slice(body);
-
-        if message.text {
-            match str::from_utf8(&bytes[message.checked..]) {
-                Ok(text) => message.checked += text.len(),
-                Err(error) if error.error_len().is_none() => {
-                    message.checked += error.valid_up_to();
-                }
-                Err(_) => return Err(ProtocolError::InvalidUtf8),
-            }
-        }
-        Ok(())
+        let message = partial
+            .message
+            .get_or_insert_with(|| Assembly::new(data == Data::Text));
+        let max = self.max_message as usize;
+        let most = match usize::try_from(left) {
+            Ok(left) if last => max.min(message.len().saturating_add(left)),
+            _ => max,
+        };
+        message.push(body, most)
     }
 
     /// The message under way is all there.
@@ -310,14 +281,8 @@ impl WebSocket {
     where
         F: FnMut(Message<'_>) -> ControlFlow<Close>,
     {
-        let Some(message) = self.partial.as_mut().and_then(|p| p.message.take()) else {
-            return Ok(());
-        };
-        if message.text {
-            let text = str::from_utf8(&message.bytes).map_err(|_| ProtocolError::InvalidUtf8)?;
-            self.deliver(Message::Text(text), sink);
-        } else {
-            self.deliver(Message::Binary(&message.bytes), sink);
+        if let Some(message) = self.partial.as_mut().and_then(|p| p.message.take()) {
+            self.deliver(message.message()?, sink);
         }
         Ok(())
     }
