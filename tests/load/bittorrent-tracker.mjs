@@ -1,15 +1,10 @@
 // Starts npm's bittorrent-tracker for compare.sh: WebSockets only, on loopback.
 // Usage: bittorrent-tracker.mjs [--port N]; without it the system chooses.
-import { createRequire } from 'node:module'
-import { dirname, join } from 'node:path'
-import { fileURLToPath, pathToFileURL } from 'node:url'
 import { parseArgs } from 'node:util'
+// Not by its name: what compare.sh installs lies in a folder that Node does not search.
+import Server from './.tools/node_modules/bittorrent-tracker/server.js'
 
 const { values } = parseArgs({ options: { port: { type: 'string', default: '0' } } })
-const tools = join(dirname(fileURLToPath(import.meta.url)), '.tools', 'package.json')
-const entry = createRequire(tools).resolve('bittorrent-tracker/server')
-const { default: Server } = await import(pathToFileURL(entry))
-
 const server = new Server({ udp: false, http: false, ws: true, stats: false })
 // Warnings are about single peers; under load they would drown the log.
 server.on('warning', () => {})
