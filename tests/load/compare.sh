@@ -85,6 +85,8 @@ start() {
   url=
   "command_$name"
   local announced=$url
+  # The child opens its log later: an old one would be read meanwhile.
+  : >"$log"
   # Not in a subshell: the process is a child of this one, and its number is known.
   "${command[@]}" >"$log" 2>&1 &
   pid=$!

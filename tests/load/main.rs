@@ -22,6 +22,8 @@ mod scan;
 mod sdp;
 mod state;
 mod stats;
+#[cfg(test)]
+mod tests;
 
 use std::{fs, process::ExitCode, rc::Rc};
 
