@@ -16,6 +16,7 @@ mod frame;
 mod ids;
 mod message;
 mod modes;
+mod pace;
 mod process;
 mod report;
 mod scan;

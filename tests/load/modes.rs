@@ -13,7 +13,7 @@ use crate::{
     args::{Args, Mode},
     client::{Client, Shared},
     connect::Target,
-    ids::mix,
+    pace::Pace,
     process::Processes,
     state::Load,
     stats::Stats,
@@ -313,45 +313,5 @@ impl Run<'_> {
             "connections do not end"
         );
         Ok(())
-    }
-}
-
-/// The order of the connections, and when the next one is due (open loop).
-struct Pace {
-    order: Vec<u32>,
-    at: usize,
-    next: Instant,
-    gap: Duration,
-    first: bool,
-}
-
-impl Pace {
-    fn new(run: &Run<'_>) -> Self {
-        let mut order: Vec<u32> = (0..run.args.connections).collect();
-        order.sort_by_key(|connection| mix(run.seed ^ u64::from(*connection)));
-        Self {
-            order,
-            at: 0,
-            next: Instant::now(),
-            gap: Duration::from_secs_f64(1.0 / run.args.rate),
-            first: true,
-        }
-    }
-
-    /// Announces all that is due; nothing is left out when the generator is late.
-    fn announce(&mut self, run: &Run<'_>, now: Instant) {
-        let state = &mut *run.shared.state.borrow_mut();
-        while self.next <= now {
-            if state.load.measuring {
-                let late = now.duration_since(self.next);
-                state.stats.schedule_lag.record(late.as_nanos() as u64);
-            }
-            let connection = self.order[self.at % self.order.len()];
-            if state.peers[connection as usize].live {
-                state.announce_soon(connection);
-            }
-            self.at += 1;
-            self.next += self.gap;
-        }
     }
 }
