@@ -61,8 +61,8 @@ pub(crate) struct Args {
     #[arg(long, default_value = "5", value_parser = seconds)]
     pub warmup: Duration,
 
-    /// Seconds to wait for what is still on its way (a lost message is one not seen by then;
-    /// max: also the time after which an announce counts as lost).
+    /// Seconds to wait at the end for what is still on its way: what is missing then is lost
+    /// (max: also the time after which a connection gives up an announce).
     #[arg(long, default_value = "5", value_parser = seconds)]
     pub timeout: Duration,
 

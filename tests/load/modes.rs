@@ -22,6 +22,10 @@ use crate::{
 /// Handshakes under way at once.
 const OPENING: usize = 128;
 
+/// Open loop: how old an announce becomes before it counts as lost while the load goes on. Clients
+/// give up their offers later than that; an overloaded tracker is seen in the latencies.
+const FORGOTTEN: Duration = Duration::from_secs(30);
+
 /// How long memory must stay the same to count as settled.
 const SETTLED: Duration = Duration::from_secs(3);
 const SETTLING: Duration = Duration::from_secs(20);
@@ -212,7 +216,11 @@ impl Run<'_> {
     /// Keeps the load up for a time.
     async fn load(&self, pace: &mut Pace, time: Duration) {
         let end = Instant::now() + time;
-        let timeout = self.args.timeout.as_nanos() as u64;
+        let timeout = match self.args.mode {
+            Mode::Max => self.args.timeout,
+            _ => self.args.timeout.max(FORGOTTEN),
+        };
+        let timeout = timeout.as_nanos() as u64;
         let mut sweep = Instant::now();
         loop {
             let now = Instant::now();

@@ -30,6 +30,8 @@ pub(crate) struct Announce {
     pub responded: bool,
     /// Everything came, or it was given up.
     pub finished: bool,
+    /// Counted as lost; what still comes is late.
+    pub given_up: bool,
     /// Offers that have somebody to go to.
     pub expected: u8,
     pub delivered: u8,
@@ -61,9 +63,11 @@ pub(crate) struct Peer {
 }
 
 impl Peer {
+    /// An announce that is not given up.
     pub(crate) fn announce(&mut self, seq: u32) -> Option<&mut Announce> {
         let position = seq.wrapping_sub(self.first_seq) as usize;
-        self.announces.get_mut(position)
+        let announce = self.announces.get_mut(position)?;
+        (!announce.given_up).then_some(announce)
     }
 
     pub(crate) fn wake(&self) {
@@ -175,6 +179,7 @@ impl State {
             measured: self.load.measuring,
             responded: false,
             finished: false,
+            given_up: false,
             expected,
             delivered: 0,
             answers: 0,
@@ -234,6 +239,7 @@ impl State {
                     continue;
                 }
                 announce.finished = true;
+                announce.given_up = true;
                 given_up += 1;
                 let response = u64::from(!announce.responded);
                 let offers = u64::from(announce.expected.saturating_sub(announce.delivered));

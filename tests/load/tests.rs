@@ -144,7 +144,7 @@ fn what_never_comes_is_lost() {
     let mut state = state(&[]);
     offer(&mut state, 0);
     let sent = offer(&mut state, 1);
-    answer(&mut state, 2, &sent);
+    let answered = answer(&mut state, 2, &sent);
     state.push_announce(&mut Vec::new(), 2, 10);
     assert_eq!(state.outstanding, 3);
     state.give_up(5);
@@ -156,6 +156,9 @@ fn what_never_comes_is_lost() {
         (stats.lost_responses, stats.lost_offers, stats.lost_answers),
         (1, 2, 1)
     );
+    answer_none(&mut state, 1, &answered, Fault::LateAnswer);
+    answer_none(&mut state, 0, &sent, Fault::LateOffer);
+    assert_eq!(state.stats.answers, 0);
 }
 
 #[test]
