@@ -158,10 +158,6 @@ pub struct Settings {
         global = true
     )]
     pub log_addresses: LogAddresses,
-
-    /// Messages per second and burst, from `max_messages_per_second`.
-    #[arg(skip = MessageRate { rate: 200, burst: 2000 })]
-    pub(crate) message_rate: MessageRate,
 }
 
 /// Where it serves when nothing is said.
@@ -205,22 +201,20 @@ impl Default for Settings {
         }
         let matches = command.get_matches_from(["tracker"]);
         match <Only as clap::FromArgMatches>::from_arg_matches(&matches) {
-            Ok(only) => only.settings.derived(),
+            Ok(only) => only.settings,
             Err(error) => error.exit(),
         }
     }
 }
 
 impl Settings {
-    /// Fills in what follows from other settings.
-    #[must_use]
-    pub fn derived(mut self) -> Self {
+    /// Messages a second, and how many may be saved up for a burst.
+    pub(crate) fn message_rate(&self) -> MessageRate {
         let rate = self.max_messages_per_second;
-        self.message_rate = MessageRate {
+        MessageRate {
             rate,
             burst: rate.saturating_mul(10),
-        };
-        self
+        }
     }
 
     /// Settings that contradict each other.
@@ -427,6 +421,6 @@ mod tests {
         let settings = Settings::default();
         assert_eq!(settings.listen, [DEFAULT_LISTEN.parse().unwrap()]);
         assert_eq!(settings.announce_interval, Duration::from_secs(120));
-        assert_eq!(settings.message_rate.burst, 2000);
+        assert_eq!(settings.message_rate().burst, 2000);
     }
 }

@@ -334,7 +334,7 @@ pub(crate) struct SwarmPeers {
 /// Swarms by size.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct SwarmSizes {
-    buckets: [u64; SwarmSizes::BOUNDS.len()],
+    buckets: [u64; Self::BOUNDS.len()],
     swarms: u64,
     peers: u64,
 }

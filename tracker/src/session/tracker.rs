@@ -20,7 +20,7 @@ use super::{Connection, Handler};
 use crate::access::Verdict;
 use crate::hub::Hub;
 use crate::metrics::{AnswerDropped, MessageKind, OfferDropped, Refused, Scope};
-use crate::swarm::swarm::Presence;
+use crate::swarm::members::Presence;
 use crate::swarm::{Outcome, Request};
 use crate::ws::frame::{HEADER_ROOM, finish};
 use crate::ws::{Close, CloseCode, Message, OpCode};
@@ -59,7 +59,7 @@ impl Handler for Session {
             Message::Binary(bytes) => std::str::from_utf8(bytes).ok(),
         };
         let decoded = ClientMessage::decode(text.unwrap_or_default());
-        let permit = self.state.permit(now_ms, self.hub.settings.message_rate);
+        let permit = self.state.permit(now_ms, self.hub.settings.message_rate());
         if permit != Permit::Granted {
             self.hub.metrics.messages_received.inc(MessageKind::Limited);
             let target = Target::of(&decoded);
@@ -175,7 +175,7 @@ impl<'a> Target<'a> {
 
 impl Session {
     pub(crate) fn new(hub: Arc<Hub>) -> Self {
-        let state = State::new(hub.clock.now_ms(), hub.settings.message_rate);
+        let state = State::new(hub.clock.now_ms(), hub.settings.message_rate());
         Self {
             hub,
             state,

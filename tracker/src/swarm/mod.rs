@@ -1,7 +1,7 @@
-//! All swarms of this process: infohash to [`swarm::Swarm`], behind shard locks. A lock is held for
+//! All swarms of this process: infohash to [`members::Swarm`], behind shard locks. A lock is held for
 //! one look-up and one change, never while anything is written to a socket.
 
-pub(crate) mod swarm;
+pub(crate) mod members;
 pub(crate) mod sweep;
 
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use dashmap::{DashMap, Entry};
 use shared::tracker::ScrapeEntry;
 use shared::{InfoHash, PeerId};
 
-use self::swarm::{Change, Presence, Swarm};
+use self::members::{Change, Presence, Swarm};
 use crate::metrics::{Metrics, Role, SwarmSizes};
 use crate::session::Connection;
 
