@@ -41,6 +41,10 @@ pub(crate) struct Args {
     #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=crate::ids::MAX_OWNER as i64))]
     pub swarms: u32,
 
+    /// Further swarms with one silent peer each, joined before the load.
+    #[arg(long, default_value_t = 0, value_name = "N")]
+    pub background_swarms: u32,
+
     /// Announces a second, over all connections (rate, cost).
     #[arg(long, default_value_t = 500.0)]
     pub rate: f64,

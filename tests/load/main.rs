@@ -10,6 +10,7 @@
 )]
 
 mod args;
+mod background;
 mod client;
 mod connect;
 mod frame;
@@ -48,7 +49,7 @@ fn main() -> ExitCode {
 /// Whether nothing was lost or wrong.
 fn run(args: &Args) -> Result<bool> {
     args.validate()?;
-    process::reserve_files(args.connections)?;
+    process::reserve_files(args.connections + background::connections(args.background_swarms))?;
     process::check_ports(args.connections, args.source_addresses)?;
     let seed = args.seed.unwrap_or_else(rand::random);
     let runtime = runtime::Builder::new_current_thread()

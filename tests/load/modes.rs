@@ -11,6 +11,7 @@ use tokio::{
 
 use crate::{
     args::{Args, Mode},
+    background,
     client::{Client, Shared},
     connect::Target,
     pace::Pace,
@@ -101,6 +102,7 @@ impl Run<'_> {
         for url in &args.urls {
             targets.push(Target::resolve(url, args.insecure, args.ca.as_deref()).await?);
         }
+        background::join(&targets[0], args.background_swarms, self.seed).await?;
         let limit = Arc::new(Semaphore::new(OPENING));
         let failed = Rc::new(Cell::new(0_u32));
         let mut opening = JoinSet::new();

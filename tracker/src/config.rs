@@ -24,7 +24,7 @@ pub struct Settings {
     /// Address and port to serve page, tracker and metrics on; repeatable; port 0 takes a free
     /// one. [::] serves IPv4 too
     #[arg(long, env = "EASYPEERS_LISTEN", value_name = "ADDRESS:PORT", value_delimiter = ',',
-          default_value = DEFAULT_LISTEN, global = true)]
+          default_value = DEFAULT_LISTEN, value_parser = listen, global = true)]
     pub listen: Vec<Listen>,
 
     /// How often clients shall announce, 10s to 1h
@@ -388,6 +388,11 @@ fn offers(text: &str) -> Result<usize, String> {
             shared::limits::MAX_OFFERS
         )),
     }
+}
+
+fn listen(text: &str) -> Result<Listen, String> {
+    text.parse()
+        .map_err(|_| "use an address and a port, such as 127.0.0.1:3000 or [::]:3000".to_owned())
 }
 
 fn network(text: &str) -> Result<IpNet, String> {

@@ -6,6 +6,7 @@
 
 pub mod client;
 pub mod error;
+mod fields;
 pub mod server;
 
 pub use client::{Announce, Answer, ClientMessage, Event, Offer, Scrape};

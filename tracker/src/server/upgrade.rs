@@ -213,7 +213,16 @@ async fn take_over<H: Handler>(waiting: OnUpgrade, open: Open, handler: H) {
         let hub = &open.hub;
         hub.connections.remove(&id);
         hub.metrics.connections_closed.inc(by);
-        tracing::debug!(connection = id, ?by, "closed");
+        let client = log::address(open.client, hub.settings.log_addresses);
+        if by == ClosedBy::Limit {
+            tracing::info!(
+                connection = id,
+                client,
+                "closed: went on after too many messages"
+            );
+        } else {
+            tracing::debug!(connection = id, client, ?by, "closed");
+        }
     });
 }
 
