@@ -1,3 +1,12 @@
 //! Integration tests: the public interface of the crates, one module per subject.
 
+#![allow(
+    clippy::unwrap_used,
+    reason = "a test that cannot go on stops with the reason"
+)]
+
+mod announce;
+mod relay;
+mod scrape;
+mod sockets;
 mod ws_conformance;
