@@ -27,6 +27,7 @@ pub(crate) enum Permit {
 #[derive(Debug)]
 pub(crate) struct Held {
     pub(crate) text: Box<str>,
+    pub(crate) peer: (InfoHash, PeerId),
     pub(crate) since_ms: u64,
 }
 
@@ -98,16 +99,22 @@ impl State {
     }
 
     /// Keeps an announce for later; false when too much waits already.
-    pub(crate) fn hold(&mut self, text: &str, since_ms: u64) -> bool {
+    pub(crate) fn hold(&mut self, text: &str, peer: (InfoHash, PeerId), since_ms: u64) -> bool {
         let waiting: usize = self.held.iter().map(|held| held.text.len()).sum();
         let fits = waiting + text.len() <= MAX_HELD_BYTES;
         if fits {
             self.held.push(Held {
                 text: text.into(),
+                peer,
                 since_ms,
             });
         }
         fits
+    }
+
+    /// Withdraws what waits for a peer: its client stopped it meanwhile.
+    pub(crate) fn forget_held(&mut self, info_hash: InfoHash, peer_id: PeerId) {
+        self.held.retain(|held| held.peer != (info_hash, peer_id));
     }
 
     pub(crate) fn holds_any(&self) -> bool {
@@ -181,9 +188,11 @@ mod tests {
     fn what_waits_is_bounded() {
         let mut state = State::new(0, MessageRate { rate: 1, burst: 1 });
         let text = "x".repeat(100 * 1024);
-        assert!(state.hold(&text, 0) && state.hold(&text, 0));
-        assert!(!state.hold(&text, 0));
-        assert_eq!(state.take_held().len(), 2);
+        let peer = |n| (InfoHash::new([1; 20]), PeerId::new([n; 20]));
+        assert!(state.hold(&text, peer(1), 0) && state.hold(&text, peer(2), 0));
+        assert!(!state.hold(&text, peer(3), 0));
+        state.forget_held(peer(1).0, peer(1).1);
+        assert_eq!(state.take_held().len(), 1);
         assert!(!state.holds_any());
     }
 

@@ -227,7 +227,7 @@ impl Session {
         CHOSEN.with_borrow_mut(|chosen| {
             let mut outcome = hub.swarms.announce(&request, chosen);
             if let Outcome::Owned(owner) = &outcome {
-                if !self.may_take(connection, owner, info_hash, attempt, now_ms) {
+                if !self.may_take(connection, owner, (info_hash, peer_id), attempt, now_ms) {
                     return;
                 }
                 request.take_over = true;
@@ -337,15 +337,15 @@ impl Session {
         &mut self,
         connection: &Arc<Connection>,
         owner: &Arc<Connection>,
-        info_hash: InfoHash,
+        peer: (InfoHash, PeerId),
         attempt: Attempt<'_>,
         now_ms: u64,
     ) -> bool {
-        let target = Target::announce(info_hash);
+        let target = Target::announce(peer.0);
         let held = match attempt {
             Attempt::First(text) => {
                 owner.ping(now_ms);
-                if !self.state.hold(text, now_ms) {
+                if !self.state.hold(text, peer, now_ms) {
                     let text = "too many announces wait for peer ids that are in use";
                     self.refuse(connection, target, Refused::ClaimLimit, text.into());
                 } else if self.tick.is_none() {
@@ -379,6 +379,7 @@ impl Session {
     }
 
     fn stop(&mut self, connection: &Arc<Connection>, info_hash: InfoHash, peer_id: PeerId) {
+        self.state.forget_held(info_hash, peer_id);
         match self.hub.swarms.leave(&info_hash, &peer_id, connection) {
             Ok((complete, incomplete)) => {
                 self.state.remove_peer(info_hash, peer_id);
