@@ -6,6 +6,9 @@
 )]
 
 mod announce;
+mod bad_input;
+mod liveness;
+mod ownership;
 mod relay;
 mod scrape;
 mod sockets;

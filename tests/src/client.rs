@@ -257,7 +257,7 @@ impl Client {
 
     async fn next_event(&mut self) -> Event {
         let event = within("a message", self.events.recv()).await;
-        event.unwrap_or(Event::Closed {
+        event.unwrap_or_else(|| Event::Closed {
             code: 1006,
             reason: "ended before".to_owned(),
         })
