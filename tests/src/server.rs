@@ -40,7 +40,7 @@ impl TestServer {
     pub async fn with(change: impl FnOnce(&mut Settings)) -> Self {
         let mut settings = Self::settings();
         change(&mut settings);
-        let server = Server::bind(settings.derived()).expect("a tracker");
+        let server = Server::bind(settings).expect("a tracker");
         let address = server.addresses()[0];
         let reloader = server.reloader();
         let (stop, stopped) = oneshot::channel();

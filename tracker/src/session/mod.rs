@@ -8,6 +8,7 @@
 
 pub(crate) mod connection;
 pub(crate) mod outbox;
+mod reply;
 pub(crate) mod solicited;
 pub(crate) mod state;
 pub(crate) mod tracker;

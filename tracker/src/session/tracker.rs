@@ -8,13 +8,12 @@ use std::sync::Arc;
 use std::task::Context;
 use std::time::Duration;
 
-use shared::tracker::{
-    Action, Announce, Answer, ClientMessage, DecodeError, Event, Scrape, ServerMessage,
-};
-use shared::{InfoHash, OfferId, PeerId};
+use shared::tracker::{Announce, Answer, ClientMessage, Event, Scrape, ServerMessage};
+use shared::{InfoHash, PeerId};
 use tokio::time::{Instant, Sleep, sleep};
 
 use super::outbox::Pushed;
+use super::reply::Target;
 use super::state::{Claim, Held, Permit, State, judge};
 use super::{Connection, Handler};
 use crate::access::Verdict;
@@ -22,18 +21,12 @@ use crate::hub::Hub;
 use crate::metrics::{AnswerDropped, MessageKind, OfferDropped, Refused, Scope};
 use crate::swarm::members::Presence;
 use crate::swarm::{Outcome, Request};
-use crate::ws::frame::{HEADER_ROOM, finish};
-use crate::ws::{Close, CloseCode, Message, OpCode};
+use crate::ws::{Close, CloseCode, Message};
 
 /// How often waiting claims are looked at.
 const CLAIM_TICK: Duration = Duration::from_millis(100);
 
-/// Bytes that an assembly buffer keeps between messages; a larger one is given back.
-const KEEP_BUFFER: usize = 256 * 1024;
-
 thread_local! {
-    /// Where outgoing frames are assembled.
-    static FRAME: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
     /// Receivers of one announce's offers.
     static CHOSEN: RefCell<Vec<(PeerId, Arc<Connection>)>> = const { RefCell::new(Vec::new()) };
 }
@@ -63,7 +56,7 @@ impl Handler for Session {
         if permit != Permit::Granted {
             self.hub.metrics.messages_received.inc(MessageKind::Limited);
             let target = Target::of(&decoded);
-            self.refuse(
+            self.hub.refuse(
                 connection,
                 target,
                 Refused::RateLimit,
@@ -95,7 +88,8 @@ impl Handler for Session {
                 self.hub.metrics.undecodable(error.reason);
                 tracing::debug!(connection = connection.id(), reason = error.reason.label());
                 let target = Target::of_error(&error);
-                self.fail(connection, target, error.reason.to_string().into());
+                self.hub
+                    .fail(connection, target, error.reason.to_string().into());
             }
         }
         ControlFlow::Continue(())
@@ -126,51 +120,6 @@ impl Handler for Session {
 enum Attempt<'a> {
     First(&'a str),
     Again(Held),
-}
-
-/// What a failure is about.
-#[derive(Clone, Copy, Default)]
-struct Target<'a> {
-    action: Option<Action>,
-    info_hash: Option<InfoHash>,
-    echo: Option<&'a str>,
-}
-
-impl<'a> Target<'a> {
-    fn announce(info_hash: InfoHash) -> Self {
-        Self {
-            action: Some(Action::Announce),
-            info_hash: Some(info_hash),
-            echo: None,
-        }
-    }
-
-    /// A failure with an action but without an infohash crashes bittorrent-tracker's client, so
-    /// that without the one the other is left out too; scrapes excepted.
-    fn of_error(error: &DecodeError<'a>) -> Self {
-        let action = match (error.action, error.info_hash) {
-            (action @ Some(Action::Scrape), _) => action,
-            (action, Some(_)) => action.or(Some(Action::Announce)),
-            (_, None) => None,
-        };
-        Self {
-            action,
-            info_hash: None,
-            echo: error.info_hash,
-        }
-    }
-
-    fn of(decoded: &Result<ClientMessage<'a>, DecodeError<'a>>) -> Self {
-        match decoded {
-            Ok(ClientMessage::Announce(announce)) => Self::announce(announce.info_hash),
-            Ok(ClientMessage::Answer(answer)) => Self::announce(answer.info_hash),
-            Ok(ClientMessage::Scrape(_)) => Self {
-                action: Some(Action::Scrape),
-                ..Self::default()
-            },
-            Err(error) => Self::of_error(error),
-        }
-    }
 }
 
 impl Session {
@@ -248,13 +197,14 @@ impl Session {
                 Outcome::TooManySwarms | Outcome::Owned(_) => {
                     let target = Target::announce(info_hash);
                     let text = "tracker is full: too many swarms";
-                    self.refuse(connection, target, Refused::SwarmLimit, text.into());
+                    self.hub
+                        .refuse(connection, target, Refused::SwarmLimit, text.into());
                     return;
                 }
                 Outcome::TooManyOnConnection => {
                     let target = Target::announce(info_hash);
                     let text = "too many swarms on one connection";
-                    self.refuse(
+                    self.hub.refuse(
                         connection,
                         target,
                         Refused::ConnectionSwarmLimit,
@@ -271,7 +221,7 @@ impl Session {
                 complete,
                 incomplete,
             };
-            self.send(connection, &response);
+            self.hub.send(connection, &response);
             self.relay_offers(announce, asked, chosen, now_ms);
             chosen.clear();
         });
@@ -303,7 +253,10 @@ impl Session {
             let key = self
                 .hub
                 .offer_key(&info_hash, receiver, &peer_id, &offer_id);
-            match self.with_frame(&message, |frame| connection.send_offer(frame, key, now_ms)) {
+            match self
+                .hub
+                .with_frame(&message, |frame| connection.send_offer(frame, key, now_ms))
+            {
                 Pushed::Full => full += 1,
                 Pushed::Gone => gone += 1,
                 Pushed::Written | Pushed::Started | Pushed::Queued => relayed += 1,
@@ -347,7 +300,8 @@ impl Session {
                 owner.ping(now_ms);
                 if !self.state.hold(text, peer, now_ms) {
                     let text = "too many announces wait for peer ids that are in use";
-                    self.refuse(connection, target, Refused::ClaimLimit, text.into());
+                    self.hub
+                        .refuse(connection, target, Refused::ClaimLimit, text.into());
                 } else if self.tick.is_none() {
                     self.tick = Some(Box::pin(sleep(CLAIM_TICK)));
                     // So that the task polls the new timer.
@@ -365,7 +319,8 @@ impl Session {
             }
             Claim::Alive => {
                 let text = "peer_id is in use by another connection";
-                self.refuse(connection, target, Refused::PeerIdInUse, text.into());
+                self.hub
+                    .refuse(connection, target, Refused::PeerIdInUse, text.into());
                 false
             }
         }
@@ -391,12 +346,13 @@ impl Session {
                     complete,
                     incomplete,
                 };
-                self.send(connection, &response);
+                self.hub.send(connection, &response);
             }
             Err(_) => {
                 let text = "peer_id is in use by another connection";
                 let target = Target::announce(info_hash);
-                self.refuse(connection, target, Refused::PeerIdInUse, text.into());
+                self.hub
+                    .refuse(connection, target, Refused::PeerIdInUse, text.into());
             }
         }
     }
@@ -419,7 +375,8 @@ impl Session {
             metrics.answers_dropped.inc(AnswerDropped::Unsolicited);
             let text = "no such offer was relayed to this peer, or it was answered already";
             let target = Target::announce(info_hash);
-            self.refuse(connection, target, Refused::UnsolicitedAnswer, text.into());
+            self.hub
+                .refuse(connection, target, Refused::UnsolicitedAnswer, text.into());
             return;
         }
         let Some(offerer) = self.hub.swarms.owner(&info_hash, &to_peer_id) else {
@@ -432,7 +389,7 @@ impl Session {
             offer_id,
             answer,
         };
-        if self.send(&offerer, &message) {
+        if self.hub.send(&offerer, &message) {
             metrics.answers_relayed.inc(Scope::Local);
         } else if offerer.has_ended() {
             metrics.answers_dropped.inc(AnswerDropped::Gone);
@@ -446,7 +403,8 @@ impl Session {
         for &info_hash in &scrape.info_hashes {
             entries.push(self.hub.swarms.scrape(info_hash));
         }
-        self.send(connection, &ServerMessage::Scraped(Cow::Owned(entries)));
+        self.hub
+            .send(connection, &ServerMessage::Scraped(Cow::Owned(entries)));
     }
 
     fn is_served(&self, connection: &Arc<Connection>, info_hash: InfoHash) -> bool {
@@ -457,70 +415,12 @@ impl Session {
             Verdict::Denied(message) => (Refused::Denied, message),
             Verdict::NotAllowed => (Refused::NotAllowed, "this infohash is not served here"),
         };
-        self.refuse(
+        self.hub.refuse(
             connection,
             Target::announce(info_hash),
             refused,
             text.into(),
         );
         false
-    }
-
-    fn refuse(
-        &self,
-        connection: &Arc<Connection>,
-        target: Target<'_>,
-        refused: Refused,
-        reason: Cow<'_, str>,
-    ) {
-        self.hub.metrics.messages_refused.inc(refused);
-        tracing::debug!(connection = connection.id(), ?refused);
-        self.fail(connection, target, reason);
-    }
-
-    fn fail(&self, connection: &Arc<Connection>, target: Target<'_>, reason: Cow<'_, str>) {
-        let known = target.info_hash.map(|info_hash| {
-            let mut json = Vec::new();
-            info_hash.write_json(&mut json);
-            String::from_utf8(json).unwrap_or_default()
-        });
-        let info_hash = target.echo.or(known.as_deref());
-        let action = target.action;
-        self.send(
-            connection,
-            &ServerMessage::Failure {
-                action,
-                info_hash,
-                reason,
-            },
-        );
-    }
-
-    fn send(&self, connection: &Connection, message: &ServerMessage<'_>) -> bool {
-        self.with_frame(message, |frame| connection.send(frame))
-    }
-
-    /// Assembles a message as one frame in the thread's buffer.
-    fn with_frame<T>(&self, message: &ServerMessage<'_>, write: impl FnOnce(&[u8]) -> T) -> T {
-        FRAME.with_borrow_mut(|buffer| {
-            buffer.clear();
-            buffer.resize(HEADER_ROOM, 0);
-            message.write_json(buffer);
-            let frame = finish(buffer, OpCode::Data(crate::ws::Data::Text));
-            self.hub.metrics.sent_bytes.inc_by(frame.len() as u64);
-            let result = write(frame);
-            if buffer.capacity() > KEEP_BUFFER {
-                *buffer = Vec::new();
-            }
-            result
-        })
-    }
-}
-
-impl Hub {
-    /// What an answer must match: the swarm, who was given the offer, who made it, and its id.
-    fn offer_key(&self, swarm: &InfoHash, to: &PeerId, from: &PeerId, offer: &OfferId) -> u64 {
-        use std::hash::BuildHasher;
-        self.offers.hash_one((swarm, to, from, offer))
     }
 }
