@@ -257,4 +257,31 @@ mod tests {
             assert!(text.replace("\\", "").contains("max-offers"));
         }
     }
+
+    #[test]
+    fn the_example_file_sets_every_setting_to_its_default_or_leaves_it_out() {
+        let example = concat!(
+            env!("CARGO_MANIFEST_DIR"),
+            "/../deploy/tracker.example.toml"
+        );
+        let Invocation::CheckConfig(_, lines) =
+            parsed(&["check-config", "--config", example]).unwrap()
+        else {
+            panic!("not check-config");
+        };
+        let text = std::fs::read_to_string(example).unwrap();
+        let Invocation::CheckConfig(_, defaults) = parsed(&["check-config"]).unwrap() else {
+            panic!("not check-config");
+        };
+        for (line, default) in lines.iter().zip(&defaults) {
+            let mut words = line.split_whitespace();
+            let (name, value) = (words.next().unwrap(), words.next().unwrap());
+            assert!(
+                name == "config" || text.contains(&format!("{name} =")),
+                "{name}"
+            );
+            let unchanged = default.split_whitespace().nth(1) == Some(value);
+            assert!(unchanged || name == "config", "{line}");
+        }
+    }
 }

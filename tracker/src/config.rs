@@ -19,7 +19,7 @@ pub type Listen = SocketAddr;
 /// Everything that can be set. Field docs are the help texts.
 #[derive(Debug, Clone, Args)]
 #[group(skip)]
-#[command(next_help_heading = "Options")]
+#[command(next_help_heading = "Settings")]
 pub struct Settings {
     /// Address and port to serve page, tracker and metrics on; repeatable; port 0 takes a free
     /// one. [::] serves IPv4 too
@@ -27,7 +27,7 @@ pub struct Settings {
           default_value = DEFAULT_LISTEN, value_parser = listen, global = true)]
     pub listen: Vec<Listen>,
 
-    /// How often clients shall announce, 10s to 1h
+    /// How often clients shall announce, 1s to 1h
     #[arg(long, env = "EASYPEERS_ANNOUNCE_INTERVAL", value_name = "DURATION",
           default_value = "120s", value_parser = interval, global = true)]
     pub announce_interval: Duration,

@@ -1,10 +1,5 @@
 //! The binary: command line, signals, exit status.
 
-#![expect(
-    clippy::print_stdout,
-    reason = "what was asked for goes to stdout, logs to stderr"
-)]
-
 use std::ffi::OsString;
 use std::io::Write;
 use std::net::SocketAddr;
@@ -36,6 +31,13 @@ fn main() -> ExitCode {
     }
 }
 
+/// A line on stdout: what was asked for goes there, logs go to stderr. A reader that went away, as
+/// `head` does, must not stop a server.
+fn say(line: &str) {
+    let mut stdout = std::io::stdout().lock();
+    let _ = writeln!(stdout, "{line}").and_then(|()| stdout.flush());
+}
+
 fn fail(error: &anyhow::Error) -> ExitCode {
     let _ = writeln!(std::io::stderr(), "error: {error:#}");
     ExitCode::FAILURE
@@ -45,14 +47,14 @@ fn run(arguments: Vec<OsString>) -> anyhow::Result<()> {
     match parse(arguments.clone())? {
         Invocation::Serve(settings) => serve(settings, arguments),
         Invocation::CheckConfig(settings, lines) => {
-            println!("{}", lines.join("\n"));
+            say(&lines.join("\n"));
             check(settings)
         }
         Invocation::Healthcheck(settings) => {
             if let Err(reason) = healthcheck(&settings) {
                 bail!("unhealthy: {reason}");
             }
-            println!("healthy");
+            say("healthy");
             Ok(())
         }
         Invocation::Print(text) => std::io::stdout()
@@ -74,14 +76,14 @@ fn check(settings: Settings) -> anyhow::Result<()> {
         .iter_mut()
         .for_each(|address| address.set_port(0));
     Server::bind(settings)?;
-    println!("ok");
+    say("ok");
     Ok(())
 }
 
 fn serve(settings: Settings, arguments: Vec<OsString>) -> anyhow::Result<()> {
     let filter = tracker::log::start(settings.log_format, &settings.log_level)
         .map_err(anyhow::Error::msg)?;
-    raise_fd_limit();
+    let fd_limit = raise_fd_limit();
     let mut runtime = tokio::runtime::Builder::new_multi_thread();
     if let Some(workers) = settings.workers {
         runtime.worker_threads(workers);
@@ -93,7 +95,7 @@ fn serve(settings: Settings, arguments: Vec<OsString>) -> anyhow::Result<()> {
     runtime.block_on(async move {
         let format = settings.log_format;
         let server = Server::bind(settings)?;
-        announce(&server, format);
+        announce(&server, format, fd_limit);
         let reloader = server.reloader();
         let hangups = signal(SignalKind::hangup())?;
         let reloads = tokio::spawn(reload(hangups, reloader, filter, arguments));
@@ -125,14 +127,14 @@ fn serve(settings: Settings, arguments: Vec<OsString>) -> anyhow::Result<()> {
 }
 
 /// Says where page and WebSocket are, in words or as a log line.
-fn announce(server: &Server, format: LogFormat) {
+fn announce(server: &Server, format: LogFormat, fd_limit: Option<u64>) {
     let secure = if server.is_tls() { "s" } else { "" };
     for &address in server.addresses() {
         let host = shown(address);
         match format {
             LogFormat::Text => {
-                println!("page       http{secure}://{host}/");
-                println!("websocket  ws{secure}://{host}");
+                say(&format!("page       http{secure}://{host}/"));
+                say(&format!("websocket  ws{secure}://{host}"));
             }
             LogFormat::Json => {
                 tracing::info!(
@@ -143,12 +145,11 @@ fn announce(server: &Server, format: LogFormat) {
             }
         }
     }
-    // A pipe must not hold the lines back.
-    let _ = std::io::stdout().flush();
     tracing::info!(
         version = tracker::VERSION,
         revision = tracker::REVISION,
         max_connections = server.max_connections(),
+        fd_limit,
         "serving"
     );
 }
@@ -185,15 +186,18 @@ async fn reload(mut hangups: Signal, reloader: Reloader, filter: Filter, argumen
     }
 }
 
-/// Every connection is a file descriptor: takes as many as the system gives.
-fn raise_fd_limit() {
+/// Every connection is a file descriptor: takes as many as the system gives, and says how many.
+fn raise_fd_limit() -> Option<u64> {
     let limit = getrlimit(Resource::Nofile);
     let raised = Rlimit {
         current: limit.maximum,
         maximum: limit.maximum,
     };
     match setrlimit(Resource::Nofile, raised) {
-        Ok(()) => tracing::info!(from = limit.current, to = limit.maximum, "fd limit"),
-        Err(error) => tracing::warn!(%error, limit = limit.current, "cannot raise the fd limit"),
+        Ok(()) => limit.maximum,
+        Err(error) => {
+            tracing::warn!(%error, "cannot raise the file descriptor limit");
+            limit.current
+        }
     }
 }
