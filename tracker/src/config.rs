@@ -283,6 +283,10 @@ pub(crate) fn apply_file(
         path: path.to_owned(),
         error,
     })?;
+    let order: Vec<_> = command
+        .get_arguments()
+        .map(|arg| arg.get_id().clone())
+        .collect();
     let mut keys = Vec::new();
     for (key, value) in table {
         let id = key.replace('-', "_");
@@ -317,6 +321,10 @@ pub(crate) fn apply_file(
             arg.default_values(values.into_iter().map(OsStr::from))
         });
         keys.push(id);
+    }
+    // A changed argument goes to the end of the list; touching all of them keeps the order.
+    for id in order {
+        command = command.mut_arg(id, |arg| arg);
     }
     Ok((command, keys))
 }
