@@ -1,5 +1,7 @@
 //! The demo page, inside the binary.
 
+use std::hash::{DefaultHasher, Hash, Hasher};
+
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
@@ -34,13 +36,15 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; i
     connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 impl Asset {
-    /// The file, or 304 when the browser has this build's.
+    /// The file, or 304 when the browser has just this one.
     pub(super) fn respond(self, request: &HeaderMap) -> Response {
-        let etag = format!("\"{}-{}\"", crate::VERSION, crate::REVISION);
+        let mut hasher = DefaultHasher::new();
+        self.body.hash(&mut hasher);
+        let etag = format!("\"{:016x}\"", hasher.finish());
         let known = request
             .get(header::IF_NONE_MATCH)
             .is_some_and(|known| *known == etag);
-        let mut response = if known && crate::REVISION != "unknown" {
+        let mut response = if known {
             StatusCode::NOT_MODIFIED.into_response()
         } else {
             self.body.into_response()
