@@ -63,10 +63,11 @@ impl TestServer {
     /// Never.
     #[must_use]
     pub fn settings() -> Settings {
-        let mut settings = Settings::default();
-        settings.listen = vec![(std::net::Ipv4Addr::LOCALHOST, 0).into()];
-        settings.drain_timeout = Duration::from_millis(100);
-        settings
+        Settings {
+            listen: vec![(std::net::Ipv4Addr::LOCALHOST, 0).into()],
+            drain_timeout: Duration::from_millis(100),
+            ..Settings::default()
+        }
     }
 
     /// Where it listens.
