@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::task::Context;
 use std::time::Duration;
 
+use shared::limits::MAX_OFFERS;
 use shared::tracker::{Announce, Answer, ClientMessage, Event, Scrape, ServerMessage};
 use shared::{InfoHash, PeerId};
 use tokio::time::{Instant, Sleep, sleep};
@@ -265,6 +266,11 @@ impl Session {
         let metrics = &self.hub.metrics;
         metrics.offers_relayed.add(Scope::Local, relayed);
         let dropped = &metrics.offers_dropped;
+        // Of an announce that is full, the codec keeps nothing more, malformed or not.
+        let skipped = match announce.offers.len() {
+            MAX_OFFERS => OfferDropped::Limit,
+            _ => OfferDropped::Malformed,
+        };
         for (reason, count) in [
             (OfferDropped::Outbox, full),
             (OfferDropped::Gone, gone),
@@ -276,7 +282,7 @@ impl Session {
                 OfferDropped::Limit,
                 asked.saturating_sub(self.hub.settings.max_offers),
             ),
-            (OfferDropped::Malformed, announce.offers_skipped),
+            (skipped, announce.offers_skipped),
         ] {
             if count > 0 {
                 dropped.add(reason, count);
