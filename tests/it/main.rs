@@ -7,6 +7,7 @@
 
 mod announce;
 mod bad_input;
+mod limits;
 mod liveness;
 mod ownership;
 mod relay;
