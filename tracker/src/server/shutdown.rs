@@ -1,5 +1,6 @@
-//! Draining: `/readyz` says 503, nothing new is accepted, open WebSockets get 1001 spread over the
-//! drain time, so that their clients do not all return to the next process at once.
+//! Draining: `/readyz` says 503, no WebSocket is opened, the open ones get 1001 spread over the
+//! drain time, so that their clients do not all return to the next process at once. HTTP is served
+//! until they are closed: otherwise nobody could ask `/readyz`.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,8 +21,6 @@ const HTTP_GRACE: Duration = Duration::from_secs(2);
 
 pub(super) async fn drain(hub: &Arc<Hub>, stop: &CancellationToken, sockets: &TaskTracker) {
     hub.start_draining();
-    stop.cancel();
-    sockets.close();
     let open: Vec<_> = hub.connections.iter().map(|entry| *entry.key()).collect();
     tracing::info!(connections = open.len(), "draining");
     let window = hub.settings.drain_timeout;
@@ -43,6 +42,8 @@ pub(super) async fn drain(hub: &Arc<Hub>, stop: &CancellationToken, sockets: &Ta
         }
     };
     let _ = timeout(CLOSE_TIMEOUT, ended).await;
+    stop.cancel();
+    sockets.close();
     let _ = timeout(HTTP_GRACE, sockets.wait()).await;
 }
 
