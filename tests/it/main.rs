@@ -7,10 +7,13 @@
 
 mod announce;
 mod bad_input;
+mod http;
 mod limits;
 mod liveness;
+mod operation;
 mod ownership;
 mod relay;
 mod scrape;
 mod sockets;
+mod tls;
 mod ws_conformance;
