@@ -95,14 +95,15 @@ fn serve(settings: Settings, arguments: Vec<OsString>) -> anyhow::Result<()> {
     runtime.block_on(async move {
         let format = settings.log_format;
         let server = Server::bind(settings)?;
-        announce(&server, format, fd_limit);
         let reloader = server.reloader();
+        // Before it says that it serves: whoever reads that may signal at once.
         let hangups = signal(SignalKind::hangup())?;
         let reloads = tokio::spawn(reload(hangups, reloader, filter, arguments));
         let (mut term, mut int) = (
             signal(SignalKind::terminate())?,
             signal(SignalKind::interrupt())?,
         );
+        announce(&server, format, fd_limit);
         let shutdown = async {
             tokio::select! {
                 _ = term.recv() => {}
