@@ -7,6 +7,7 @@
 
 mod announce;
 mod bad_input;
+mod binary;
 mod http;
 mod limits;
 mod liveness;

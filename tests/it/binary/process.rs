@@ -1,0 +1,163 @@
+//! Runs the program with nothing of this process's environment.
+
+use std::io::{BufRead, BufReader, Read};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::sync::{Arc, Mutex, OnceLock};
+use std::thread;
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process};
+use tokio::time::Instant;
+
+/// The program, built once, where this test was built.
+fn program() -> &'static PathBuf {
+    static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
+    PROGRAM.get_or_init(|| {
+        let test = std::env::current_exe().unwrap();
+        let directory = test.parent().and_then(|deps| deps.parent()).unwrap();
+        let mut build = Command::new(env!("CARGO"));
+        build.args([
+            "build",
+            "--quiet",
+            "--package",
+            "tracker",
+            "--bin",
+            "tracker",
+        ]);
+        build.current_dir(env!("CARGO_MANIFEST_DIR"));
+        build.arg("--target-dir").arg(directory.parent().unwrap());
+        if directory.ends_with("release") {
+            build.arg("--release");
+        }
+        assert!(
+            build.status().unwrap().success(),
+            "the program does not build"
+        );
+        directory.join("tracker")
+    })
+}
+
+pub(super) fn command(arguments: &[&str]) -> Command {
+    let mut command = Command::new(program());
+    command.args(arguments).env_clear().stdin(Stdio::null());
+    command
+}
+
+/// Runs a command that ends by itself; standard output and error as text.
+pub(super) fn run(mut command: Command) -> (ExitStatus, String, String) {
+    let Output {
+        status,
+        stdout,
+        stderr,
+    } = command.output().unwrap();
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+    (status, text(stdout), text(stderr))
+}
+
+/// A running tracker; killed when dropped.
+pub(super) struct Tracker {
+    child: Child,
+    stdout: Arc<Mutex<String>>,
+    stderr: Arc<Mutex<String>>,
+    readers: Vec<thread::JoinHandle<()>>,
+}
+
+impl Drop for Tracker {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        if thread::panicking() {
+            println!("stdout:\n{}stderr:\n{}", self.stdout(), self.stderr());
+        }
+    }
+}
+
+impl Tracker {
+    /// On a free port of loopback.
+    pub(super) fn start(arguments: &[&str]) -> Self {
+        let listen = ["--listen", "127.0.0.1:0"];
+        Self::spawn(command(&[&listen[..], arguments].concat()))
+    }
+
+    pub(super) fn spawn(mut command: Command) -> Self {
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let (stdout, stderr) = (Arc::default(), Arc::default());
+        let readers = vec![
+            collect(child.stdout.take().unwrap(), &stdout),
+            collect(child.stderr.take().unwrap(), &stderr),
+        ];
+        Self {
+            child,
+            stdout,
+            stderr,
+            readers,
+        }
+    }
+
+    pub(super) fn stdout(&self) -> String {
+        self.stdout.lock().unwrap().clone()
+    }
+
+    pub(super) fn stderr(&self) -> String {
+        self.stderr.lock().unwrap().clone()
+    }
+
+    /// Waits until standard error has `text`.
+    pub(super) fn wait_for_log(&self, text: &str) {
+        wait(text, || self.stderr().contains(text).then_some(()));
+    }
+
+    /// Waits until it says where it listens.
+    pub(super) fn address(&self) -> SocketAddr {
+        wait("the WebSocket's URL", || {
+            let text = self.stdout();
+            let url = text
+                .lines()
+                .find_map(|line| line.strip_prefix("websocket  ws://"));
+            url.map(|address| address.parse().unwrap())
+        })
+    }
+
+    pub(super) fn signal(&self, signal: Signal) {
+        let pid = Pid::from_child(&self.child);
+        kill_process(pid, signal).unwrap();
+    }
+
+    /// Waits for the end: the exit status, all of standard output and all of standard error.
+    pub(super) fn end(mut self) -> (Option<i32>, String, String) {
+        let status = wait("the process's end", || self.child.try_wait().unwrap());
+        for reader in self.readers.drain(..) {
+            reader.join().unwrap();
+        }
+        (status.code(), self.stdout(), self.stderr())
+    }
+}
+
+fn collect(pipe: impl Read + Send + 'static, into: &Arc<Mutex<String>>) -> thread::JoinHandle<()> {
+    let into = Arc::clone(into);
+    thread::spawn(move || {
+        for line in BufReader::new(pipe).lines() {
+            let mut text = into.lock().unwrap();
+            text.push_str(&line.unwrap());
+            text.push('\n');
+        }
+    })
+}
+
+/// Asks until there is an answer.
+fn wait<T>(what: &str, mut question: impl FnMut() -> Option<T>) -> T {
+    let start = Instant::now();
+    loop {
+        if let Some(answer) = question() {
+            return answer;
+        }
+        assert!(
+            start.elapsed() < e2e::wait::DEADLINE,
+            "waited in vain for {what}"
+        );
+        thread::sleep(Duration::from_millis(10));
+    }
+}
