@@ -392,9 +392,9 @@ async fn a_request_of_one_byte_at_a_time_is_cut_off() {
                 break;
             }
             let pause = Duration::from_millis(100);
-            match tokio::time::timeout(pause, stream.read_buf(&mut read)).await {
-                Ok(Ok(0) | Err(_)) => break,
-                _ => {}
+            let heard = tokio::time::timeout(pause, stream.read_buf(&mut read)).await;
+            if let Ok(Ok(0) | Err(_)) = heard {
+                break;
             }
         }
     };
