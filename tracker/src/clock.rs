@@ -1,4 +1,4 @@
-//! The server's clock: milliseconds since it started. Drivers read it, cores are handed the value.
+//! The server's clock: milliseconds (microseconds where order matters) since it started. Drivers read it, cores are handed the value.
 
 use std::time::Duration;
 
@@ -14,6 +14,10 @@ impl Clock {
 
     pub(crate) fn now_ms(self) -> u64 {
         self.elapsed().as_millis() as u64
+    }
+
+    pub(crate) fn now_us(self) -> u64 {
+        self.elapsed().as_micros() as u64
     }
 
     pub(crate) fn elapsed(self) -> Duration {

@@ -26,8 +26,9 @@ pub struct Connection {
     pending: AtomicBool,
     /// Wakes the owner's task.
     owner: AtomicWaker,
-    /// When bytes last came from the client, in milliseconds of the server's clock.
-    heard_ms: AtomicU64,
+    /// When bytes last came from the client, in microseconds of the server's clock: a pong may
+    /// come within the millisecond of its ping.
+    heard_us: AtomicU64,
     pinged_ms: AtomicU64,
     /// A [`ClosedBy`] that somebody else asked for, or [`NO_REQUEST`].
     close_request: AtomicU8,
@@ -80,7 +81,7 @@ impl Connection {
             }),
             pending: AtomicBool::new(false),
             owner: AtomicWaker::new(),
-            heard_ms: AtomicU64::new(now_ms),
+            heard_us: AtomicU64::new(now_ms * 1000),
             pinged_ms: AtomicU64::new(now_ms),
             close_request: AtomicU8::new(NO_REQUEST),
             ended: AtomicBool::new(false),
@@ -143,12 +144,16 @@ impl Connection {
         self.pinged_ms.load(Ordering::Relaxed)
     }
 
-    pub(crate) fn heard_ms(&self) -> u64 {
-        self.heard_ms.load(Ordering::Relaxed)
+    pub(crate) fn heard_us(&self) -> u64 {
+        self.heard_us.load(Ordering::Relaxed)
     }
 
-    pub(crate) fn hear(&self, now_ms: u64) {
-        self.heard_ms.store(now_ms, Ordering::Relaxed);
+    pub(crate) fn heard_ms(&self) -> u64 {
+        self.heard_us() / 1000
+    }
+
+    pub(crate) fn hear(&self, now_us: u64) {
+        self.heard_us.store(now_us, Ordering::Relaxed);
     }
 
     /// Frees what is too old to matter, and says how many messages wait.

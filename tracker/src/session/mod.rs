@@ -180,7 +180,7 @@ impl<H: Handler> Driver<H> {
                 if count == 0 {
                     return Poll::Ready(Ok(()));
                 }
-                self.connection.hear(self.clock.now_ms());
+                self.connection.hear(self.clock.now_us());
                 self.metrics.received_bytes.inc_by(count as u64);
                 if self.tls {
                     self.decrypt(&buffer[..count])?;

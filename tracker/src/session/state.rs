@@ -7,7 +7,7 @@ use crate::limits::TokenBucket;
 
 /// How long the holder of a peer id has to answer a ping before a newcomer gets the id. A client
 /// that reconnects after a network change must not wait for its dead socket.
-pub(crate) const CLAIM_AFTER_MS: u64 = 2_000;
+pub(crate) const CLAIM_AFTER_US: u64 = 2_000_000;
 
 /// Bytes of announces that may wait for peer ids. A client with one torrent waits with 5 KiB; one
 /// with hundreds gets a failure for the rest and brings them again with the next interval.
@@ -28,7 +28,7 @@ pub(crate) enum Permit {
 pub(crate) struct Held {
     pub(crate) text: Box<str>,
     pub(crate) peer: (InfoHash, PeerId),
-    pub(crate) since_ms: u64,
+    pub(crate) since_us: u64,
 }
 
 /// See the module.
@@ -99,14 +99,14 @@ impl State {
     }
 
     /// Keeps an announce for later; false when too much waits already.
-    pub(crate) fn hold(&mut self, text: &str, peer: (InfoHash, PeerId), since_ms: u64) -> bool {
+    pub(crate) fn hold(&mut self, text: &str, peer: (InfoHash, PeerId), since_us: u64) -> bool {
         let waiting: usize = self.held.iter().map(|held| held.text.len()).sum();
         let fits = waiting + text.len() <= MAX_HELD_BYTES;
         if fits {
             self.held.push(Held {
                 text: text.into(),
                 peer,
-                since_ms,
+                since_us,
             });
         }
         fits
@@ -142,11 +142,11 @@ pub(crate) enum Claim {
     Dead,
 }
 
-/// Judges a claim that pinged its holder at `since_ms`; the holder was last heard at `heard_ms`.
-pub(crate) fn judge(since_ms: u64, heard_ms: u64, now_ms: u64) -> Claim {
-    if heard_ms >= since_ms {
+/// Judges a claim that pinged its holder at `since_us`; the holder was last heard at `heard_us`.
+pub(crate) fn judge(since_us: u64, heard_us: u64, now_us: u64) -> Claim {
+    if heard_us >= since_us {
         Claim::Alive
-    } else if now_ms >= since_ms + CLAIM_AFTER_MS {
+    } else if now_us >= since_us + CLAIM_AFTER_US {
         Claim::Dead
     } else {
         Claim::Waiting
@@ -199,8 +199,8 @@ mod tests {
     #[test]
     fn a_holder_has_two_seconds_to_answer() {
         assert_eq!(judge(1_000, 1_000, 1_001), Claim::Alive);
-        assert_eq!(judge(1_000, 999, 2_999), Claim::Waiting);
-        assert_eq!(judge(1_000, 999, 3_000), Claim::Dead);
-        assert_eq!(judge(1_000, 1_500, 9_000), Claim::Alive);
+        assert_eq!(judge(1_000, 999, 2_000_999), Claim::Waiting);
+        assert_eq!(judge(1_000, 999, 2_001_000), Claim::Dead);
+        assert_eq!(judge(1_000, 1_500, 9_000_000), Claim::Alive);
     }
 }

@@ -303,8 +303,9 @@ impl Session {
         let target = Target::announce(peer.0);
         let held = match attempt {
             Attempt::First(text) => {
+                let since_us = self.hub.clock.now_us();
                 owner.ping(now_ms);
-                if !self.state.hold(text, peer, now_ms) {
+                if !self.state.hold(text, peer, since_us) {
                     let text = "too many announces wait for peer ids that are in use";
                     self.hub
                         .refuse(connection, target, Refused::ClaimLimit, text.into());
@@ -317,7 +318,7 @@ impl Session {
             }
             Attempt::Again(held) => held,
         };
-        match judge(held.since_ms, owner.heard_ms(), now_ms) {
+        match judge(held.since_us, owner.heard_us(), self.hub.clock.now_us()) {
             Claim::Dead => true,
             Claim::Waiting => {
                 self.state.hold_again(held);
