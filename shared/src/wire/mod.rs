@@ -1,0 +1,9 @@
+//! What runs on a link: a byte stream, of which message boundaries mean nothing.
+//!
+//! - [`handshake`]: the 68 bytes that both sides send first (BEP 3).
+//! - [`stream`]: bytes in any pieces in, handshake and messages out.
+//! - [`extension`]: the extended handshake (BEP 10), which says who speaks what.
+
+pub mod extension;
+pub mod handshake;
+pub mod stream;
