@@ -3,7 +3,7 @@
 //!
 //! `m` maps the names of extensions to numbers, which are the *sender's*: whoever receives a message
 //! chose its number. We know two names: `ep2`, the frames of Easypeers 2, and `sw_easypeers`, the
-//! message of Easypeers 1 (`compat`). Whoever names `ep2` must also say hello:
+//! message of Easypeers 1 ([`compat`](super::compat)). Whoever names `ep2` must also say hello:
 //!
 //! | key of `ep2` | value |
 //! | --- | --- |
