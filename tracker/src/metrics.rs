@@ -268,7 +268,10 @@ impl Metrics {
                 .collect(),
             messages_refused: Builder::children(&rejected),
             received_bytes: b.counter("received_bytes_total", "Bytes read from WebSockets."),
-            sent_bytes: b.counter("sent_bytes_total", "Bytes of frames sent or queued."),
+            sent_bytes: b.counter(
+                "sent_bytes_total",
+                "Bytes of messages sent or queued; not pings, pongs and closes.",
+            ),
             announces: b.counters("announces_total", "event", "Announces accepted."),
             swarms: b.gauge("swarms", "Swarms with at least one peer."),
             peers: Role::ALL

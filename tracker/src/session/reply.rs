@@ -1,5 +1,5 @@
 //! What leaves: messages assembled as frames in the thread's buffer, and refusals in the form that
-//! every client survives.
+//! the clients we know survive.
 
 use std::borrow::Cow;
 use std::cell::RefCell;
@@ -104,21 +104,22 @@ impl Hub {
     }
 
     pub(super) fn send(&self, connection: &Connection, message: &ServerMessage<'_>) -> bool {
-        self.with_frame(message, |frame| connection.send(frame))
+        Self::with_frame(message, |frame| {
+            let sent = connection.send(frame);
+            if sent {
+                self.metrics.sent_bytes.inc_by(frame.len() as u64);
+            }
+            sent
+        })
     }
 
     /// Assembles a message as one frame in the thread's buffer.
-    pub(super) fn with_frame<T>(
-        &self,
-        message: &ServerMessage<'_>,
-        write: impl FnOnce(&[u8]) -> T,
-    ) -> T {
+    pub(super) fn with_frame<T>(message: &ServerMessage<'_>, write: impl FnOnce(&[u8]) -> T) -> T {
         FRAME.with_borrow_mut(|buffer| {
             buffer.clear();
             buffer.resize(HEADER_ROOM, 0);
             message.write_json(buffer);
             let frame = finish(buffer, OpCode::Data(Data::Text));
-            self.metrics.sent_bytes.inc_by(frame.len() as u64);
             let result = write(frame);
             if buffer.capacity() > KEEP_BUFFER {
                 *buffer = Vec::new();

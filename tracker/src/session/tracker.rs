@@ -242,7 +242,7 @@ impl Session {
         let Announce {
             info_hash, peer_id, ..
         } = *announce;
-        let (mut relayed, mut full, mut gone) = (0, 0, 0);
+        let (mut relayed, mut bytes, mut full, mut gone) = (0, 0, 0, 0);
         for (offer, (receiver, connection)) in announce.offers.iter().zip(chosen) {
             let offer_id = offer.offer_id;
             let message = ServerMessage::Offer {
@@ -254,17 +254,22 @@ impl Session {
             let key = self
                 .hub
                 .offer_key(&info_hash, receiver, &peer_id, &offer_id);
-            match self
-                .hub
-                .with_frame(&message, |frame| connection.send_offer(frame, key, now_ms))
-            {
+            let (pushed, size) = Hub::with_frame(&message, |frame| {
+                let pushed = connection.send_offer(frame, key, now_ms);
+                (pushed, frame.len())
+            });
+            match pushed {
                 Pushed::Full => full += 1,
                 Pushed::Gone => gone += 1,
-                Pushed::Written | Pushed::Started | Pushed::Queued => relayed += 1,
+                Pushed::Written | Pushed::Started | Pushed::Queued => {
+                    relayed += 1;
+                    bytes += size as u64;
+                }
             }
         }
         let metrics = &self.hub.metrics;
         metrics.offers_relayed.add(Scope::Local, relayed);
+        metrics.sent_bytes.inc_by(bytes);
         let dropped = &metrics.offers_dropped;
         // Of an announce that is full, the codec keeps nothing more, malformed or not.
         let skipped = match announce.offers.len() {
