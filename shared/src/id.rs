@@ -1,4 +1,4 @@
-//! The 20-byte ids of the tracker dialect.
+//! The 20-byte ids of the tracker dialect and of the peer wire.
 //!
 //! In JSON an id is a *binary string*: 20 code points U+0000..=U+00FF, one per byte (the "latin1"
 //! form of bittorrent-tracker). It takes 20 to 120 bytes of JSON text. Ids are opaque: some clients
@@ -132,6 +132,10 @@ id_type! {
 id_type! {
     /// Names one offer of one peer, chosen by that peer.
     OfferId
+}
+id_type! {
+    /// Names one message: a hash over its payload, origin and nonce.
+    MessageId
 }
 
 impl InfoHash {
