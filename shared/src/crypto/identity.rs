@@ -120,7 +120,6 @@ impl Identity {
     }
 
     /// Diffie-Hellman with another X25519 key.
-    #[expect(dead_code, reason = "for sealed messages, which are still to come")]
     pub(super) fn agree(&self, other: &[u8; 32]) -> SharedSecret {
         self.agreement.diffie_hellman(&PublicKey::from(*other))
     }
@@ -167,7 +166,6 @@ impl PublicKeys {
     }
 
     /// The X25519 key.
-    #[expect(dead_code, reason = "for sealed messages, which are still to come")]
     pub(super) fn agreement(&self) -> [u8; 32] {
         self.halves().1
     }

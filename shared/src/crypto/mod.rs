@@ -3,12 +3,18 @@
 //! - [`identity`]: the key pairs of a peer and its address.
 //! - [`topic`]: the secret that all members of a swarm share.
 //! - [`admission`]: what each side proves before a link counts.
+//! - [`envelope`]: signed messages; [`manifest`] and [`part`] for large ones.
+//! - [`seal`]: messages that only their receiver can read.
 //!
 //! Every signature and every derived key starts from a label of its own, so that bytes made for
 //! one purpose never pass for another.
 
 pub mod admission;
+pub mod envelope;
 pub mod identity;
+pub mod manifest;
+pub mod part;
+pub mod seal;
 pub mod topic;
 
 pub use identity::{Identity, PublicKeys, Signature};

@@ -11,3 +11,4 @@ pub mod extension;
 pub mod frame;
 pub mod handshake;
 pub mod stream;
+pub(crate) mod varint;
