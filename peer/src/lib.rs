@@ -1,7 +1,36 @@
-//! The native Easypeers peer, as a library. Not built yet: it will join the mesh of a topic through
-//! a WebTorrent tracker, on the codec of the crate `shared`.
+//! Easypeers: self-healing partial meshes over WebRTC, introduced by WebTorrent trackers.
+//!
+//! ```no_run
+//! use easypeers::{Easypeers, Event, Options};
+//!
+//! # async fn run() -> Result<(), Box<dyn std::error::Error>> {
+//! let peer = Easypeers::join("my topic", Options::default()).await?;
+//! let mut events = peer.events();
+//! peer.send("hello, mesh").await?;
+//! while let Some(event) = events.next().await {
+//!     if let Event::Message(message) = event {
+//!         println!("{}: {:?}", message.from, message.data.as_text());
+//!     }
+//! }
+//! # Ok(())
+//! # }
+//! ```
 
 #![deny(missing_docs)]
 
-/// The swarm identifier that a topic stands for, as the tracker sees it.
-pub use shared::InfoHash;
+mod api;
+pub mod link;
+mod mesh;
+mod node;
+mod rt;
+mod session;
+mod signal;
+pub mod tracker;
+
+pub use api::{
+    DEFAULT_MAX_PEERS, DEFAULT_TIMEOUT, DEFAULT_TRACKER, Data, EVENT_QUEUE, Easypeers, Event,
+    Events, IceServers, JoinError, MAX_MAX_PEERS, MAX_MESSAGE, MIN_MAX_PEERS, Message, Options,
+    PeerInfo, Receipt, SendError, State, Stats, Status,
+};
+pub use shared::crypto::Identity;
+pub use shared::{InfoHash, MessageId, PeerId};

@@ -1,0 +1,363 @@
+//! The library's surface: [`Easypeers`], a handle to a peer that runs in tasks of its own.
+
+mod event;
+mod options;
+
+use std::sync::{Arc, RwLock};
+use std::time::Duration;
+
+use shared::crypto::topic::TopicError;
+use shared::wire::compat::certificate::MAX_TEXT;
+use shared::{InfoHash, MessageId, PeerId};
+use tokio::sync::{broadcast, mpsc, oneshot};
+
+pub use event::{Data, Event, Events, Message, Receipt, State, Status};
+pub use options::{
+    DEFAULT_MAX_PEERS, DEFAULT_TIMEOUT, DEFAULT_TRACKER, IceServers, MAX_MAX_PEERS, MIN_MAX_PEERS,
+    Options,
+};
+
+use crate::Identity;
+use crate::link::LinkError;
+use crate::node::{self, Command};
+
+/// Events that wait for an application that does not read: enough for a burst of chat, little
+/// enough that large messages cannot fill the memory. More are lost, and counted to it.
+pub const EVENT_QUEUE: usize = 256;
+
+/// Commands that wait for the peer; callers wait beyond that.
+const COMMAND_QUEUE: usize = 64;
+
+/// Largest message, in bytes. Broadcasts above 16 KiB and direct messages above 64 KiB travel in
+/// parts.
+pub const MAX_MESSAGE: usize = 16 << 20;
+
+/// Why a peer could not be started.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum JoinError {
+    /// Out of range.
+    #[error("max_peers is {0}; it must be from {MIN_MAX_PEERS} to {MAX_MAX_PEERS}")]
+    MaxPeers(usize),
+    /// No tracker and so nobody to meet.
+    #[error("no tracker given")]
+    NoTracker,
+    /// The password is none.
+    #[error(transparent)]
+    Password(#[from] TopicError),
+    /// WebRTC could not be started: addresses, ports or ICE servers.
+    #[error(transparent)]
+    Link(#[from] LinkError),
+}
+
+/// Why a message was not sent, or a setting not taken.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum SendError {
+    /// [`Easypeers::close`] was called.
+    #[error("the peer is closed")]
+    Closed,
+    /// Larger than [`MAX_MESSAGE`].
+    #[error("message of {0} bytes is larger than {MAX_MESSAGE} bytes")]
+    TooLong(usize),
+    /// Nobody to send to, or ourselves.
+    #[error("a message to this peer itself cannot be sent")]
+    ToSelf,
+    /// No link came up in time.
+    #[error("no link to any peer: {0}")]
+    NotConnected(String),
+    /// A peer of Easypeers 1 takes only short texts.
+    #[error("a peer of Easypeers 1 takes only text of at most {MAX_TEXT} bytes")]
+    NotForOriginals,
+    /// An address that is not that of this peer's keys.
+    #[error("the address {0} does not belong to this peer's keys")]
+    ForeignAddress(PeerId),
+    /// Too much is waiting already.
+    #[error("too many messages are waiting to be sent")]
+    Busy,
+}
+
+/// A neighbour, as [`Easypeers::peers`] lists it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct PeerInfo {
+    /// Its address.
+    pub address: PeerId,
+    /// How long the link is up.
+    pub up: Duration,
+    /// Round trip of the last ping, if there was one.
+    pub rtt: Option<Duration>,
+    /// Whether this peer made the offer.
+    pub offered: bool,
+    /// Whether it speaks only the protocol of Easypeers 1.
+    pub compat: bool,
+}
+
+/// Counts since the start, and sizes now.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Stats {
+    /// Links up now.
+    pub links: u64,
+    /// Links that came up.
+    pub links_opened: u64,
+    /// WebRTC connections made, offers that nobody answered included.
+    pub connections_created: u64,
+    /// Messages of this peer.
+    pub messages_sent: u64,
+    /// Messages given to the application.
+    pub messages_received: u64,
+    /// Copies of messages that were passed on.
+    pub messages_forwarded: u64,
+    /// Copies of messages that were known already.
+    pub duplicates: u64,
+    /// Messages and frames refused: bad proofs, wrong lengths, replays.
+    pub rejected: u64,
+    /// Messages dropped since a neighbour was too slow.
+    pub dropped: u64,
+    /// Bytes written to links.
+    pub bytes_sent: u64,
+    /// Bytes read from links.
+    pub bytes_received: u64,
+}
+
+/// What the handle reads without asking the node.
+#[derive(Debug, Clone)]
+pub(crate) struct View {
+    pub(crate) address: PeerId,
+    pub(crate) identifier: InfoHash,
+    pub(crate) max_peers: usize,
+    pub(crate) timeout: Duration,
+    pub(crate) status: Status,
+    pub(crate) peers: Vec<PeerInfo>,
+    pub(crate) stats: Stats,
+}
+
+impl View {
+    pub(crate) fn new(identity: &Identity, identifier: InfoHash, options: &Options) -> Self {
+        Self {
+            address: identity.address(),
+            identifier,
+            max_peers: options.max_peers,
+            timeout: options.timeout,
+            status: Status {
+                state: State::Connecting,
+                reason: String::new(),
+                links: 0,
+            },
+            peers: Vec::new(),
+            stats: Stats::default(),
+        }
+    }
+}
+
+/// A peer in the mesh of a topic. Clones are handles to the same peer; it runs until
+/// [`close`](Self::close) or until the last handle is dropped.
+#[derive(Debug, Clone)]
+pub struct Easypeers {
+    commands: mpsc::Sender<Command>,
+    events: broadcast::WeakSender<Event>,
+    view: Arc<RwLock<View>>,
+}
+
+impl Easypeers {
+    /// Starts a peer that joins the mesh of `topic`. Returns before it has met anybody: events
+    /// and [`status`](Self::status) tell. Must be called within a tokio runtime.
+    ///
+    /// # Errors
+    /// [`JoinError`], for options that cannot work. An unreachable tracker is none.
+    pub async fn join(topic: &str, options: Options) -> Result<Self, JoinError> {
+        if !(MIN_MAX_PEERS..=MAX_MAX_PEERS).contains(&options.max_peers) {
+            return Err(JoinError::MaxPeers(options.max_peers));
+        }
+        if options.trackers.is_empty() {
+            return Err(JoinError::NoTracker);
+        }
+        let (commands, receiver) = mpsc::channel(COMMAND_QUEUE);
+        let (events, _) = broadcast::channel(EVENT_QUEUE);
+        let weak = events.downgrade();
+        let view = node::spawn(topic.to_owned(), options, receiver, events).await?;
+        Ok(Self {
+            commands,
+            events: weak,
+            view,
+        })
+    }
+
+    /// The events from now on. Every call makes a stream of its own.
+    #[must_use]
+    pub fn events(&self) -> Events {
+        let receiver = self.events.upgrade().map_or_else(
+            // Closed: a channel without a sender ends at once.
+            || broadcast::channel(1).1,
+            |sender| sender.subscribe(),
+        );
+        Events::new(receiver)
+    }
+
+    /// Sends to every member of the mesh. Returns the message's id once it is on its way; with no
+    /// link yet, it waits up to 10 s for one.
+    ///
+    /// # Errors
+    /// [`SendError`].
+    pub async fn send(&self, data: impl Into<Data>) -> Result<MessageId, SendError> {
+        let data = checked(data.into())?;
+        self.ask(|reply| Command::Broadcast { data, reply })
+            .await?
+    }
+
+    /// Sends to one member, sealed so that only it can read it, and waits for its receipt.
+    ///
+    /// # Errors
+    /// [`SendError`]. That the receiver cannot be reached is no error but a [`Receipt`].
+    pub async fn send_to(
+        &self,
+        address: PeerId,
+        data: impl Into<Data>,
+    ) -> Result<Receipt, SendError> {
+        let data = checked(data.into())?;
+        if address == self.address() {
+            return Err(SendError::ToSelf);
+        }
+        self.ask(|reply| Command::Direct {
+            to: address,
+            data,
+            reply,
+        })
+        .await?
+    }
+
+    /// Sends to several members, as [`send_to`](Self::send_to) does to one; receipts in the order
+    /// of `addresses`.
+    ///
+    /// # Errors
+    /// [`SendError`], the first one.
+    pub async fn send_to_all(
+        &self,
+        addresses: &[PeerId],
+        data: impl Into<Data>,
+    ) -> Result<Vec<Receipt>, SendError> {
+        let data = checked(data.into())?;
+        futures_util::future::try_join_all(
+            addresses.iter().map(|to| self.send_to(*to, data.clone())),
+        )
+        .await
+    }
+
+    /// The address of this peer: SHA-1 of its public keys, its peer id at the tracker.
+    #[must_use]
+    pub fn address(&self) -> PeerId {
+        self.view(|view| view.address)
+    }
+
+    /// Becomes another peer: leaves, and joins again under this identity.
+    ///
+    /// # Errors
+    /// [`SendError::Closed`].
+    pub async fn set_identity(&self, identity: Arc<Identity>) -> Result<(), SendError> {
+        self.ask(|reply| Command::SetIdentity { identity, reply })
+            .await
+    }
+
+    /// The infohash of the swarm.
+    #[must_use]
+    pub fn identifier(&self) -> InfoHash {
+        self.view(|view| view.identifier)
+    }
+
+    /// Leaves this swarm for another, of which only the infohash is known.
+    ///
+    /// # Errors
+    /// [`SendError::Closed`].
+    pub async fn set_identifier(&self, identifier: InfoHash) -> Result<(), SendError> {
+        self.ask(|reply| Command::SetIdentifier { identifier, reply })
+            .await
+    }
+
+    /// Links that this peer keeps.
+    #[must_use]
+    pub fn max_peers(&self) -> usize {
+        self.view(|view| view.max_peers)
+    }
+
+    /// Keeps so many links from now on, at least [`MIN_MAX_PEERS`] and at most [`MAX_MAX_PEERS`].
+    ///
+    /// # Errors
+    /// [`SendError::Closed`].
+    pub async fn set_max_peers(&self, max_peers: usize) -> Result<(), SendError> {
+        let max_peers = max_peers.clamp(MIN_MAX_PEERS, MAX_MAX_PEERS);
+        self.ask(|reply| Command::SetMaxPeers { max_peers, reply })
+            .await
+    }
+
+    /// Time between two announces.
+    #[must_use]
+    pub fn timeout(&self) -> Duration {
+        self.view(|view| view.timeout)
+    }
+
+    /// Announces in this interval from now on, unless the tracker asks for another.
+    ///
+    /// # Errors
+    /// [`SendError::Closed`].
+    pub async fn set_timeout(&self, timeout: Duration) -> Result<(), SendError> {
+        self.ask(|reply| Command::SetTimeout { timeout, reply })
+            .await
+    }
+
+    /// How well this peer is connected, and why.
+    #[must_use]
+    pub fn status(&self) -> Status {
+        self.view(|view| view.status.clone())
+    }
+
+    /// Links that are up.
+    #[must_use]
+    pub fn wire_count(&self) -> usize {
+        self.view(|view| view.peers.len())
+    }
+
+    /// The neighbours.
+    #[must_use]
+    pub fn peers(&self) -> Vec<PeerInfo> {
+        self.view(|view| view.peers.clone())
+    }
+
+    /// Counts since the start.
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        self.view(|view| view.stats.clone())
+    }
+
+    /// Says goodbye to neighbours and trackers and ends; at most about 2 s.
+    pub async fn close(&self) {
+        let (reply, done) = oneshot::channel();
+        if self.commands.send(Command::Close { reply }).await.is_ok() {
+            let _ = done.await;
+        }
+    }
+
+    async fn ask<T>(
+        &self,
+        command: impl FnOnce(oneshot::Sender<T>) -> Command,
+    ) -> Result<T, SendError> {
+        let (reply, answer) = oneshot::channel();
+        self.commands
+            .send(command(reply))
+            .await
+            .map_err(|_| SendError::Closed)?;
+        answer.await.map_err(|_| SendError::Closed)
+    }
+
+    fn view<T>(&self, read: impl FnOnce(&View) -> T) -> T {
+        // A writer never panics while it holds the lock; if one did, the old view is still whole.
+        read(&self.view.read().unwrap_or_else(|poisoned| poisoned.into_inner()))
+    }
+}
+
+fn checked(data: Data) -> Result<Data, SendError> {
+    match data.as_bytes().len() {
+        length if length > MAX_MESSAGE => Err(SendError::TooLong(length)),
+        _ => Ok(data),
+    }
+}

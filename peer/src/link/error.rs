@@ -1,0 +1,52 @@
+//! What can go wrong with a link, in words for a user.
+
+use std::io;
+use std::net::IpAddr;
+
+use super::SdpError;
+
+/// Why a link was not made or is no longer of use.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum LinkError {
+    /// A STUN or TURN server that links cannot use.
+    #[error("ICE server {url:?}: {reason}")]
+    IceServer {
+        /// The server's URL as given.
+        url: String,
+        /// What is wrong with it.
+        reason: &'static str,
+    },
+    /// None of the UDP ports asked for is free.
+    #[error("no UDP port to use on {address}: {source}")]
+    Port {
+        /// The local address.
+        address: IpAddr,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// This host has no network address that can be used.
+    #[error("no network address to use")]
+    NoAddress,
+    /// The other side's session description is refused.
+    #[error("session description refused: {0}")]
+    Sdp(#[from] SdpError),
+    /// No candidate was found to tell the other side, as with an unreachable relay.
+    #[error("no ICE candidate found")]
+    NoCandidate,
+    /// The other side did not open the channel in time.
+    #[error("channel did not open in time")]
+    Timeout,
+    /// ICE or DTLS failed.
+    #[error("connection failed")]
+    Failed,
+    /// The other side opened a channel that is unordered, unreliable, or a second one.
+    #[error("other side opened a channel of the wrong kind")]
+    Channel,
+    /// The link is closed.
+    #[error("link is closed")]
+    Closed,
+    /// The WebRTC stack refused.
+    #[error("webrtc: {0}")]
+    Stack(#[from] webrtc::error::Error),
+}

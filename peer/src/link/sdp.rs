@@ -1,0 +1,339 @@
+//! Session descriptions. In goes a description from a tracker or a peer, out comes a version of it
+//! that the WebRTC stack can be given, with the facts that we need, or the reason why not.
+//!
+//! The stack takes thousands of candidates and nonsense ports; so nothing reaches it unchecked.
+//! Candidates that it cannot use (TCP, names such as `.local`, addresses of many hosts) are left
+//! out, not refused: browsers list them.
+//! Sources: RFC 8866 (SDP), RFC 8839 (ICE in SDP), RFC 8841 (SCTP), RFC 8122 (fingerprint).
+
+use std::net::{IpAddr, SocketAddr};
+
+/// Longest description, in bytes. Browsers send 600 to 3,000.
+pub(super) const MAX_SDP: usize = 16 * 1024;
+
+/// Most candidates. A host with ten addresses, a STUN and a TURN server has about 30.
+pub(super) const MAX_CANDIDATES: usize = 32;
+
+/// A peer that takes less a message would cost us more in headers than in data.
+const MIN_MESSAGE: u64 = 1024;
+
+/// What a peer takes that does not say (RFC 8841, section 6.1).
+const DEFAULT_MESSAGE: u64 = 64 * 1024;
+
+/// Why a session description was refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum SdpError {
+    /// Longer than 16 KiB.
+    #[error("longer than {MAX_SDP} bytes")]
+    TooLong,
+    /// Not made of SDP lines.
+    #[error("not a session description")]
+    Malformed,
+    /// Not exactly one section, for a data channel.
+    #[error("expected one m=application section for a data channel")]
+    Media,
+    /// No fingerprint, more than one, or not a SHA-256 one.
+    #[error("expected one SHA-256 fingerprint")]
+    Fingerprint,
+    /// ICE user fragment or password missing or of the wrong form.
+    #[error("ICE credentials missing or malformed")]
+    Credentials,
+    /// More than 32 candidates.
+    #[error("more than {MAX_CANDIDATES} candidates")]
+    TooManyCandidates,
+    /// A candidate line of the wrong form.
+    #[error("malformed candidate")]
+    Candidate,
+    /// SCTP port, message size or DTLS setup of the wrong form.
+    #[error("malformed SCTP or DTLS attribute")]
+    Attribute,
+}
+
+/// Who takes the first step of the DTLS handshake.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Setup {
+    Active,
+    Passive,
+    /// Leaves it to the other side; in offers only.
+    ActPass,
+}
+
+/// A description that was checked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Description {
+    /// The text for the stack, without candidates that it cannot use.
+    pub(super) text: String,
+    pub(super) fingerprint: [u8; 32],
+    pub(super) ufrag: String,
+    pub(super) setup: Setup,
+    /// Longest message that this side takes, in bytes.
+    pub(super) max_message: usize,
+}
+
+/// Whether a description opens an exchange or ends it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    Offer,
+    Answer,
+}
+
+/// What the lines said so far.
+#[derive(Default)]
+struct Reading {
+    text: String,
+    sections: usize,
+    candidates: usize,
+    fingerprint: Option<[u8; 32]>,
+    ufrag: Option<String>,
+    password: Option<String>,
+    setup: Option<Setup>,
+    max_message: Option<u64>,
+}
+
+impl Description {
+    /// Reads a description.
+    pub(super) fn read(sdp: &str, kind: Kind) -> Result<Self, SdpError> {
+        if sdp.len() > MAX_SDP {
+            return Err(SdpError::TooLong);
+        }
+        let mut lines = sdp.lines().map(|line| line.trim_end_matches('\r'));
+        if lines.next() != Some("v=0") {
+            return Err(SdpError::Malformed);
+        }
+        let mut reading = Reading {
+            text: "v=0\r\n".to_owned(),
+            ..Reading::default()
+        };
+        for line in lines {
+            if reading.line(line)? {
+                reading.text.push_str(line);
+                reading.text.push_str("\r\n");
+            }
+        }
+        reading.finish(kind)
+    }
+}
+
+impl Reading {
+    /// Takes a line; whether the stack shall have it.
+    fn line(&mut self, line: &str) -> Result<bool, SdpError> {
+        let mut bytes = line.bytes();
+        let shaped = bytes.next().is_some_and(|kind| kind.is_ascii_lowercase())
+            && bytes.next() == Some(b'=')
+            && !line.chars().any(char::is_control);
+        if !shaped {
+            return Err(SdpError::Malformed);
+        }
+        if let Some(media) = line.strip_prefix("m=") {
+            self.sections += 1;
+            check_media(media)?;
+        }
+        match line.strip_prefix("a=") {
+            Some(attribute) => self.attribute(attribute),
+            None => Ok(true),
+        }
+    }
+
+    fn attribute(&mut self, attribute: &str) -> Result<bool, SdpError> {
+        let (name, value) = attribute.split_once(':').unwrap_or((attribute, ""));
+        match name {
+            "fingerprint" => {
+                let fingerprint = read_fingerprint(value).ok_or(SdpError::Fingerprint)?;
+                if self.fingerprint.replace(fingerprint).is_some() {
+                    return Err(SdpError::Fingerprint);
+                }
+            }
+            "ice-ufrag" => set_credential(&mut self.ufrag, value, 4)?,
+            "ice-pwd" => set_credential(&mut self.password, value, 22)?,
+            "setup" => self.setup = Some(read_setup(value).ok_or(SdpError::Attribute)?),
+            "sctp-port" => {
+                let port = value.parse::<u16>().ok().filter(|port| *port > 0);
+                port.ok_or(SdpError::Attribute)?;
+            }
+            "max-message-size" => {
+                let size = value.parse().map_err(|_| SdpError::Attribute)?;
+                self.max_message = Some(size);
+            }
+            "candidate" => {
+                self.candidates += 1;
+                if self.candidates > MAX_CANDIDATES {
+                    return Err(SdpError::TooManyCandidates);
+                }
+                return Candidate::read(value)
+                    .map(|candidate| candidate.is_usable())
+                    .ok_or(SdpError::Candidate);
+            }
+            _ => {}
+        }
+        Ok(true)
+    }
+
+    fn finish(self, kind: Kind) -> Result<Description, SdpError> {
+        if self.sections != 1 {
+            return Err(SdpError::Media);
+        }
+        let (Some(ufrag), Some(_)) = (self.ufrag, self.password) else {
+            return Err(SdpError::Credentials);
+        };
+        let setup = match (self.setup, kind) {
+            (Some(Setup::ActPass), Kind::Answer) => return Err(SdpError::Attribute),
+            (Some(setup), _) => setup,
+            (None, Kind::Offer) => Setup::ActPass,
+            (None, Kind::Answer) => Setup::Active,
+        };
+        let max_message = match self.max_message.unwrap_or(DEFAULT_MESSAGE) {
+            0 => usize::MAX,
+            size if size < MIN_MESSAGE => return Err(SdpError::Attribute),
+            size => usize::try_from(size).unwrap_or(usize::MAX),
+        };
+        Ok(Description {
+            text: self.text,
+            fingerprint: self.fingerprint.ok_or(SdpError::Fingerprint)?,
+            ufrag,
+            setup,
+            max_message,
+        })
+    }
+}
+
+/// `application PORT UDP/DTLS/SCTP webrtc-datachannel`.
+fn check_media(media: &str) -> Result<(), SdpError> {
+    let mut fields = media.split(' ');
+    let kind = fields.next();
+    let port = fields.next().and_then(|port| port.parse::<u16>().ok());
+    let transport = fields.next();
+    let format = fields.next();
+    let known = matches!(transport, Some("UDP/DTLS/SCTP" | "TCP/DTLS/SCTP"));
+    let good = kind == Some("application")
+        && port.is_some()
+        && known
+        && format == Some("webrtc-datachannel")
+        && fields.next().is_none();
+    good.then_some(()).ok_or(SdpError::Media)
+}
+
+/// `sha-256 AB:CD:...`, 32 bytes.
+pub(super) fn read_fingerprint(value: &str) -> Option<[u8; 32]> {
+    let (algorithm, digits) = value.split_once(' ')?;
+    if !algorithm.eq_ignore_ascii_case("sha-256") {
+        return None;
+    }
+    let mut bytes = [0; 32];
+    let mut pairs = digits.split(':');
+    for byte in &mut bytes {
+        let pair = pairs.next()?;
+        if pair.len() != 2 || !pair.bytes().all(|digit| digit.is_ascii_hexdigit()) {
+            return None;
+        }
+        *byte = u8::from_str_radix(pair, 16).ok()?;
+    }
+    pairs.next().is_none().then_some(bytes)
+}
+
+/// ICE characters, a minimum length, at most 256, and the same wherever it stands.
+fn set_credential(slot: &mut Option<String>, value: &str, min: usize) -> Result<(), SdpError> {
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'+' || byte == b'/';
+    let good = (min..=256).contains(&value.len()) && value.bytes().all(allowed);
+    match slot {
+        _ if !good => Err(SdpError::Credentials),
+        Some(before) if before.as_str() != value => Err(SdpError::Credentials),
+        Some(_) => Ok(()),
+        None => {
+            *slot = Some(value.to_owned());
+            Ok(())
+        }
+    }
+}
+
+fn read_setup(value: &str) -> Option<Setup> {
+    match value {
+        "active" => Some(Setup::Active),
+        "passive" => Some(Setup::Passive),
+        "actpass" => Some(Setup::ActPass),
+        _ => None,
+    }
+}
+
+/// A candidate line's fields that matter (RFC 8839, section 5.1).
+struct Candidate<'a> {
+    udp: bool,
+    address: &'a str,
+    port: u16,
+    kind: &'a str,
+}
+
+impl<'a> Candidate<'a> {
+    /// `FOUNDATION COMPONENT TRANSPORT PRIORITY ADDRESS PORT typ KIND ...`.
+    fn read(value: &'a str) -> Option<Self> {
+        let mut fields = value.split(' ');
+        let foundation = fields.next()?;
+        let component = fields.next()?.parse::<u16>().ok()?;
+        let transport = fields.next()?;
+        fields.next()?.parse::<u32>().ok()?;
+        let address = fields.next()?;
+        let port = fields.next()?.parse::<u16>().ok()?;
+        let typ = fields.next()?;
+        let kind = fields.next()?;
+        let udp = transport.eq_ignore_ascii_case("udp");
+        let good = (1..=32).contains(&foundation.len())
+            && (1..=256).contains(&component)
+            && (udp || transport.eq_ignore_ascii_case("tcp"))
+            // A TCP candidate that only connects has no port of its own.
+            && (port > 0 || !udp)
+            && is_host(address)
+            && typ == "typ"
+            && matches!(kind, "host" | "srflx" | "prflx" | "relay");
+        good.then_some(Self {
+            udp,
+            address,
+            port,
+            kind,
+        })
+    }
+
+    /// Whether the stack can send to it: UDP, and the address of one host.
+    fn is_usable(&self) -> bool {
+        let one_host = |address: IpAddr| match address {
+            IpAddr::V4(v4) => !v4.is_unspecified() && !v4.is_multicast() && !v4.is_broadcast(),
+            IpAddr::V6(v6) => !v6.is_unspecified() && !v6.is_multicast(),
+        };
+        self.udp && self.address.parse().is_ok_and(one_host)
+    }
+}
+
+/// An IP address or a name.
+fn is_host(text: &str) -> bool {
+    let name = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'.';
+    text.parse::<IpAddr>().is_ok()
+        || (1..=255).contains(&text.len()) && text.bytes().all(name) && !text.starts_with('.')
+}
+
+/// Rewrites the addresses of our own host candidates: `told` gives what others shall be told in
+/// place of a local address.
+pub(super) fn rewrite_own(sdp: &str, told: impl Fn(SocketAddr) -> Option<SocketAddr>) -> String {
+    let mut text = String::with_capacity(sdp.len());
+    for line in sdp.lines() {
+        match rewrite_line(line, &told) {
+            Some(rewritten) => text.push_str(&rewritten),
+            None => text.push_str(line),
+        }
+        text.push_str("\r\n");
+    }
+    text
+}
+
+fn rewrite_line(line: &str, told: impl Fn(SocketAddr) -> Option<SocketAddr>) -> Option<String> {
+    let value = line.strip_prefix("a=candidate:")?;
+    let candidate = Candidate::read(value)?;
+    if candidate.kind != "host" {
+        return None;
+    }
+    let address = candidate.address.parse().ok()?;
+    let new = told(SocketAddr::new(address, candidate.port))?;
+    let mut fields: Vec<&str> = value.split(' ').collect();
+    let (ip, port) = (new.ip().to_string(), new.port().to_string());
+    *fields.get_mut(4)? = &ip;
+    *fields.get_mut(5)? = &port;
+    Some(format!("a=candidate:{}", fields.join(" ")))
+}

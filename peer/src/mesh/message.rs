@@ -1,0 +1,141 @@
+//! What the core passes around: signed messages, sealed messages and the packets that carry them.
+//! The core never looks inside a payload and never checks a signature: its driver does both, and
+//! hands over what passed.
+
+use std::sync::Arc;
+
+use shared::crypto::PublicKeys;
+use shared::crypto::envelope::{Content, Kind};
+use shared::{MessageId, PeerId};
+
+/// A signed envelope whose signature was checked, or that we signed ourselves.
+#[derive(Debug)]
+pub(crate) struct Signed {
+    /// SHA-1 over nonce, keys and payload.
+    pub(crate) id: MessageId,
+    /// Its author.
+    pub(crate) origin: PeerId,
+    /// The author's keys.
+    pub(crate) keys: PublicKeys,
+    /// Broadcast, manifest or bridged.
+    pub(crate) kind: Kind,
+    /// Text or bytes.
+    pub(crate) content: Content,
+    /// Milliseconds since 1970 by the author's clock.
+    pub(crate) time_ms: u64,
+    /// The envelope as it travels.
+    pub(crate) bytes: Arc<[u8]>,
+    /// Where its payload lies in `bytes`.
+    pub(crate) payload: std::ops::Range<usize>,
+}
+
+impl Signed {
+    pub(crate) fn payload(&self) -> &[u8] {
+        &self.bytes[self.payload.clone()]
+    }
+}
+
+/// A sealed message on its way.
+#[derive(Debug, Clone)]
+pub(crate) struct Sealed {
+    /// SHA-1 of the body; the driver checked it.
+    pub(crate) id: MessageId,
+    /// Who says to have sent it. Proven only to the receiver, who can open the body.
+    pub(crate) from: PeerId,
+    /// Its receiver.
+    pub(crate) to: PeerId,
+    /// The ciphertext.
+    pub(crate) body: Arc<[u8]>,
+}
+
+/// What a member says of itself when it accepts a link, and again when it changes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Neighbor {
+    /// Milliseconds since 1970 when its process started: tells a restarted peer from a second link.
+    pub(crate) epoch: u64,
+    /// Links it has.
+    pub(crate) links: u32,
+    /// Links it wants.
+    pub(crate) max_links: u32,
+}
+
+/// A liveness probe, or its answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Probe {
+    /// Repeated in the answer.
+    pub(crate) token: u64,
+    /// Links the sender has.
+    pub(crate) links: u32,
+    /// How late the sender's timers run, in milliseconds.
+    pub(crate) lateness_ms: u32,
+}
+
+/// A frame that the core understands, owned.
+#[derive(Debug, Clone)]
+pub(crate) enum Packet {
+    Neighbor(Neighbor),
+    Gossip {
+        /// Links that it has come along, this one included once received.
+        hops: u8,
+        /// Peers that have it or are getting it.
+        has: Vec<PeerId>,
+        message: Arc<Signed>,
+    },
+    ChunkRequest {
+        message: MessageId,
+        indices: Vec<u32>,
+    },
+    Chunk {
+        message: MessageId,
+        index: u32,
+        data: Arc<[u8]>,
+    },
+    Route {
+        hops: u8,
+        hop_limit: u8,
+        /// Goes to everybody, since no way is known.
+        flood: bool,
+        sealed: Arc<Sealed>,
+    },
+    Ack {
+        id: MessageId,
+        from: PeerId,
+        to: PeerId,
+        /// Links that the message went along.
+        hops: u8,
+        hop_limit: u8,
+        proof: [u8; 16],
+    },
+    RouteError {
+        id: MessageId,
+        from: PeerId,
+    },
+    Who {
+        id: MessageId,
+        to: PeerId,
+        hops: u8,
+        hop_limit: u8,
+    },
+    Keys {
+        id: MessageId,
+        keys: PublicKeys,
+        hops: u8,
+    },
+    Ping(Probe),
+    Pong(Probe),
+}
+
+/// What is dropped first when a neighbour is slow, from the first to the last.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) enum Class {
+    /// Passed on for others, large.
+    ForwardedBulk,
+    /// Passed on for others.
+    Forwarded,
+    /// Our own, large.
+    OwnBulk,
+    /// Our own.
+    Own,
+    /// Control, acknowledgements, direct messages: never dropped.
+    Control,
+}

@@ -1,0 +1,367 @@
+//! The mesh: who our neighbours are and what is passed on to whom. A pure core: [`Input`]s and the
+//! time go in by [`Mesh::handle`], [`Output`]s come out of [`Mesh::poll_output`] until there are
+//! none, and [`Mesh::poll_timeout`] says when [`Input::Timeout`] is due. No socket, no clock, no
+//! randomness but the seeded generator it is given; the same inputs give the same outputs.
+//!
+//! Its driver has checked what can be checked outside: a link's peer has proven its keys before
+//! [`Input::LinkAdmitted`], a broadcast's signature fits before [`Input::Gossip`].
+//!
+//! Invariants: a link counts only after both sides accepted it; never more than `max_peers` links
+//! are accepted; a message is given to the application once and never sent to a neighbour that is
+//! known to have it; every map is bounded.
+//!
+//! - `links`: accepting, counting, probing and closing links.
+//! - `gossip`: broadcasts and the messages that wait for a first link.
+//! - `chunks`: broadcasts too large for one message.
+//! - `direct`: keys, routes, sealed messages and their acknowledgements.
+
+mod chunks;
+mod direct;
+mod gossip;
+mod links;
+pub(crate) mod message;
+pub(crate) mod seen;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use rand::SeedableRng;
+use rand::rngs::StdRng;
+use shared::crypto::PublicKeys;
+use shared::{MessageId, PeerId};
+
+use chunks::Chunks;
+use direct::Direct;
+use gossip::Gossip;
+use links::Link;
+use message::{Class, Neighbor, Packet, Sealed, Signed};
+
+pub(crate) use direct::MAX_SENDS;
+
+/// Time since the core was made.
+pub(crate) type Now = Duration;
+
+/// A link, as its driver numbers it. Never used twice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct LinkId(pub(crate) u64);
+
+/// Most links that a packet may go along.
+pub(crate) const HOP_LIMIT: u8 = 16;
+
+/// What a core needs to know at its start.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Settings {
+    pub(crate) me: PeerId,
+    pub(crate) keys: PublicKeys,
+    /// Milliseconds since 1970 at the start: our epoch, and what [`Now`] counts from.
+    pub(crate) started_ms: u64,
+    pub(crate) max_peers: usize,
+    pub(crate) seed: u64,
+}
+
+/// What happens to the core.
+#[derive(Debug)]
+pub(crate) enum Input {
+    /// A link's peer has proven its keys and its knowledge of the topic.
+    LinkAdmitted {
+        link: LinkId,
+        peer: PeerId,
+        /// None for a peer of Easypeers 1, which has none.
+        keys: Option<PublicKeys>,
+        /// Whether we made the offer.
+        offered: bool,
+        /// A number that both sides of this link know and no other link has.
+        token: u64,
+    },
+    /// A link's connection is gone.
+    LinkClosed(LinkId),
+    /// A link's connection may be gone: ask now.
+    LinkSuspect(LinkId),
+    /// A packet; not gossip.
+    Packet { link: LinkId, packet: Packet },
+    /// A broadcast that is not [known](Mesh::knows), its signature checked. From here on known.
+    Gossip {
+        link: LinkId,
+        hops: u8,
+        has: Vec<PeerId>,
+        message: Arc<Signed>,
+    },
+    /// A copy of a known broadcast.
+    Duplicate { link: LinkId, id: MessageId },
+    /// A piece of a large broadcast that fits its manifest.
+    Chunk {
+        link: LinkId,
+        message: MessageId,
+        index: u32,
+        data: Arc<[u8]>,
+    },
+    /// Broadcasts a message of ours; with its pieces, if it is a manifest.
+    Publish {
+        message: Arc<Signed>,
+        chunks: Vec<Arc<[u8]>>,
+    },
+    /// Asks for the keys of a member.
+    FindKeys(PeerId),
+    /// Sends a sealed message of ours.
+    Direct(Arc<Sealed>),
+    /// The sealed message was opened: acknowledge it.
+    Acknowledge { id: MessageId, proof: [u8; 16] },
+    /// An acknowledgement's proof was checked.
+    Acknowledged(MessageId),
+    /// Keep so many links.
+    SetMaxPeers(usize),
+    /// Time has passed.
+    Timeout,
+}
+
+/// What the core wants done or known.
+#[derive(Debug)]
+pub(crate) enum Output {
+    /// Send a packet along these links.
+    Send {
+        links: Vec<LinkId>,
+        packet: Packet,
+        class: Class,
+    },
+    /// Close a link, with a goodbye if there is a reason to give.
+    Close {
+        link: LinkId,
+        goodbye: Option<Goodbye>,
+    },
+    /// A neighbour was won.
+    Connect(PeerId),
+    /// A neighbour was lost.
+    Disconnect(PeerId),
+    /// A broadcast for the application.
+    Deliver { message: Arc<Signed>, hops: u8 },
+    /// A large broadcast for the application, whole; `message` is its manifest.
+    DeliverLarge {
+        message: Arc<Signed>,
+        hops: u8,
+        data: Vec<u8>,
+    },
+    /// A broadcast of ours is on its way.
+    Published(Arc<Signed>),
+    /// A broadcast of ours found no link in time.
+    NotPublished(MessageId),
+    /// The keys of a member were found, or not.
+    Keys {
+        peer: PeerId,
+        keys: Option<PublicKeys>,
+    },
+    /// Open a sealed message for us, then [`Input::Acknowledge`].
+    Open { sealed: Arc<Sealed>, hops: u8 },
+    /// Check the proof, then [`Input::Acknowledged`].
+    CheckAck {
+        id: MessageId,
+        proof: [u8; 16],
+        hops: u8,
+    },
+    /// A sealed message of ours was not acknowledged in time.
+    Undelivered {
+        id: MessageId,
+        /// Whether there was a way to its receiver.
+        reachable: bool,
+    },
+}
+
+/// Why we close a link, with others that may be tried.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Goodbye {
+    pub(crate) reason: Reason,
+    pub(crate) peers: Vec<PeerId>,
+}
+
+/// Why we close a link.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Reason {
+    /// We have links enough.
+    Full,
+    /// There is another link to the same peer.
+    Duplicate,
+    /// It sent what it must not.
+    Protocol,
+    /// We leave the swarm.
+    Leaving,
+}
+
+/// Counts since the start.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Counters {
+    pub(crate) links_opened: u64,
+    pub(crate) delivered: u64,
+    pub(crate) forwarded: u64,
+    pub(crate) duplicates: u64,
+    /// Packets that broke a rule or a limit.
+    pub(crate) rejected: u64,
+}
+
+/// The core.
+#[derive(Debug)]
+pub(crate) struct Mesh {
+    settings: Settings,
+    links: BTreeMap<LinkId, Link>,
+    gossip: Gossip,
+    chunks: Chunks,
+    direct: Direct,
+    counters: Counters,
+    rng: StdRng,
+    out: VecDeque<Output>,
+}
+
+impl Mesh {
+    pub(crate) fn new(settings: Settings) -> Self {
+        Self {
+            settings,
+            links: BTreeMap::new(),
+            gossip: Gossip::new(),
+            chunks: Chunks::new(),
+            direct: Direct::new(),
+            counters: Counters::default(),
+            rng: StdRng::seed_from_u64(settings.seed),
+            out: VecDeque::new(),
+        }
+    }
+
+    /// Takes an input. Follow with [`poll_output`](Self::poll_output).
+    pub(crate) fn handle(&mut self, now: Now, input: Input) {
+        match input {
+            Input::LinkAdmitted {
+                link,
+                peer,
+                keys,
+                offered,
+                token,
+            } => self.on_admitted(now, link, Link::new(now, peer, keys, offered, token)),
+            Input::LinkClosed(link) => self.remove_link(link),
+            Input::LinkSuspect(link) => self.on_suspect(now, link),
+            Input::Packet { link, packet } => self.handle_packet(now, link, packet),
+            Input::Gossip {
+                link,
+                hops,
+                has,
+                message,
+            } => self.on_gossip(now, link, hops, has, message),
+            Input::Duplicate { link, id } => self.on_duplicate(now, link, id),
+            Input::Chunk {
+                link,
+                message,
+                index,
+                data,
+            } => self.on_chunk(now, link, message, index, data),
+            Input::Publish { message, chunks } => self.on_publish(now, message, chunks),
+            Input::FindKeys(peer) => self.on_find_keys(now, peer),
+            Input::Direct(sealed) => self.on_direct(now, sealed),
+            Input::Acknowledge { id, proof } => self.on_acknowledge(now, id, proof),
+            Input::Acknowledged(id) => self.direct.on_acknowledged(id),
+            Input::SetMaxPeers(max_peers) => self.on_max_peers(max_peers),
+            Input::Timeout => {}
+        }
+        self.on_time(now);
+    }
+
+    fn handle_packet(&mut self, now: Now, link: LinkId, packet: Packet) {
+        let Some(state) = self.links.get_mut(&link) else {
+            return;
+        };
+        state.heard(now);
+        match packet {
+            Packet::Neighbor(neighbor) => self.on_neighbor(now, link, neighbor),
+            Packet::Ping(probe) => self.on_ping(link, probe),
+            Packet::Pong(probe) => self.on_pong(now, link, probe),
+            _ if !self.is_up(link) => self.counters.rejected += 1,
+            Packet::ChunkRequest { message, indices } => {
+                self.on_chunk_request(link, message, &indices);
+            }
+            Packet::Route {
+                hops,
+                hop_limit,
+                flood,
+                sealed,
+            } => self.on_route(now, link, hops, hop_limit, flood, sealed),
+            Packet::Ack {
+                id,
+                from,
+                to,
+                hops,
+                hop_limit,
+                proof,
+            } => self.on_ack(now, link, id, from, to, hops, hop_limit, proof),
+            Packet::RouteError { id, from } => self.on_route_error(now, link, id, from),
+            Packet::Who {
+                id,
+                to,
+                hops,
+                hop_limit,
+            } => self.on_who(now, link, id, to, hops, hop_limit),
+            Packet::Keys { id, keys, hops } => self.on_keys(now, link, id, keys, hops),
+            // Both have inputs of their own, after their checks.
+            Packet::Gossip { .. } | Packet::Chunk { .. } => self.counters.rejected += 1,
+        }
+    }
+
+    fn on_time(&mut self, now: Now) {
+        self.probe_links(now);
+        self.expire_pending(now);
+        self.retry_chunks(now);
+        self.retry_direct(now);
+    }
+
+    /// The next thing to be done or known.
+    pub(crate) fn poll_output(&mut self) -> Option<Output> {
+        self.out.pop_front()
+    }
+
+    /// When [`Input::Timeout`] is due, at the latest.
+    pub(crate) fn poll_timeout(&self) -> Option<Now> {
+        [
+            self.links.values().map(Link::deadline).min(),
+            self.gossip.deadline(),
+            self.chunks.deadline(),
+            self.direct.deadline(),
+        ]
+        .into_iter()
+        .flatten()
+        .min()
+    }
+
+    pub(crate) const fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
+    pub(crate) const fn max_peers(&self) -> usize {
+        self.settings.max_peers
+    }
+
+    /// Milliseconds since 1970.
+    fn wall_ms(&self, now: Now) -> u64 {
+        let passed = u64::try_from(now.as_millis()).unwrap_or(u64::MAX);
+        self.settings.started_ms.saturating_add(passed)
+    }
+
+    fn send(&mut self, links: Vec<LinkId>, packet: Packet, class: Class) {
+        if !links.is_empty() {
+            self.out.push_back(Output::Send {
+                links,
+                packet,
+                class,
+            });
+        }
+    }
+
+    fn send_control(&mut self, link: LinkId, packet: Packet) {
+        self.send(vec![link], packet, Class::Control);
+    }
+
+    fn neighbor(&self) -> Neighbor {
+        let count = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
+        Neighbor {
+            epoch: self.settings.started_ms,
+            links: count(self.up_links().count()),
+            max_links: count(self.settings.max_peers),
+        }
+    }
+}

@@ -1,0 +1,172 @@
+//! The task of one link: moves bytes between the channel, the session and the outbox.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use shared::PeerId;
+use shared::crypto::PublicKeys;
+use shared::crypto::admission::Role;
+use shared::wire::stream::write_keep_alive;
+use tokio::sync::mpsc;
+
+use super::outbox::Outbox;
+use crate::link::{Link, LinkEvent, LinkReceiver, LinkSender};
+use crate::mesh::LinkId;
+use crate::rt;
+use crate::session::{Channel, Credentials, Session, SessionError, SessionEvent};
+
+/// Time for the handshakes.
+const ADMISSION: Duration = Duration::from_secs(25);
+
+/// Silence of ours before a keep-alive (BEP 3 peers expect one within two minutes).
+const KEEP_ALIVE: Duration = Duration::from_secs(55);
+
+/// A neighbour that does not take 16 KiB in this time is closed.
+const STALL: Duration = Duration::from_secs(10);
+
+/// What a link tells the node.
+#[derive(Debug)]
+pub(crate) enum FromLink {
+    Admitted {
+        peer: PeerId,
+        keys: PublicKeys,
+        offered: bool,
+        token: u64,
+    },
+    Compat {
+        peer: PeerId,
+        offered: bool,
+    },
+    Frame(Vec<u8>),
+    CompatMessage(Vec<u8>),
+    Suspect,
+    Closed(Option<SessionError>),
+}
+
+/// Bytes that went through all links.
+#[derive(Debug, Default)]
+pub(crate) struct Traffic {
+    pub(crate) sent: std::sync::atomic::AtomicU64,
+    pub(crate) received: std::sync::atomic::AtomicU64,
+}
+
+/// Everything a link task is given.
+#[derive(Debug)]
+pub(crate) struct Task {
+    pub(crate) id: LinkId,
+    pub(crate) credentials: Arc<Credentials>,
+    pub(crate) outbox: Arc<Outbox>,
+    pub(crate) events: mpsc::Sender<(LinkId, FromLink)>,
+    pub(crate) traffic: Arc<Traffic>,
+}
+
+impl Task {
+    /// Runs until the link is closed by either side; [`FromLink::Closed`] is the last thing told.
+    pub(crate) async fn run(self, link: Link) {
+        let channel = Channel {
+            role: link.role(),
+            local_fingerprint: link.local_fingerprint(),
+            remote_fingerprint: link.remote_fingerprint(),
+            nonce: rt::random(),
+        };
+        let (sender, receiver) = link.split();
+        let closed = tokio::select! {
+            closed = self.read(channel, receiver) => closed,
+            () = self.write(&sender) => None,
+        };
+        if closed.is_some() {
+            // What is still to be said, such as a goodbye, has a chance to arrive.
+            self.outbox.close();
+            rt::timeout(Duration::from_secs(1), self.write(&sender)).await;
+        }
+        sender.close().await;
+        let _ = self.events.send((self.id, FromLink::Closed(closed))).await;
+    }
+
+    async fn read(&self, channel: Channel, mut receiver: LinkReceiver) -> Option<SessionError> {
+        let mut out = Vec::new();
+        let credentials = Arc::clone(&self.credentials);
+        let mut session = Session::start(credentials, channel, &mut out);
+        self.outbox.push_raw(std::mem::take(&mut out));
+        let offered = channel.role == Role::Offerer;
+        let mut admitted = false;
+        let deadline = rt::sleep(ADMISSION);
+        tokio::pin!(deadline);
+        loop {
+            let event = tokio::select! {
+                event = receiver.recv() => event?,
+                () = &mut deadline, if !admitted => return Some(SessionError::Silent),
+            };
+            let data = match event {
+                LinkEvent::Data(data) => data,
+                LinkEvent::Suspect => {
+                    self.tell(FromLink::Suspect).await;
+                    continue;
+                }
+                LinkEvent::Recovered => continue,
+            };
+            let length = data.len() as u64;
+            let order = std::sync::atomic::Ordering::Relaxed;
+            self.traffic.received.fetch_add(length, order);
+            let mut input = &data[..];
+            loop {
+                let event = session.read(&mut input, &mut out);
+                self.outbox.set_number(session.number());
+                self.outbox.push_raw(std::mem::take(&mut out));
+                let told = match event {
+                    Err(error) => return Some(error),
+                    Ok(None) => break,
+                    Ok(Some(SessionEvent::Frame(frame))) => FromLink::Frame(frame),
+                    Ok(Some(SessionEvent::CompatMessage(message))) => {
+                        FromLink::CompatMessage(message)
+                    }
+                    Ok(Some(SessionEvent::Admitted { peer, keys, token })) => {
+                        admitted = true;
+                        FromLink::Admitted {
+                            peer,
+                            keys,
+                            offered,
+                            token,
+                        }
+                    }
+                    Ok(Some(SessionEvent::Compat { peer })) => {
+                        admitted = true;
+                        FromLink::Compat { peer, offered }
+                    }
+                };
+                self.tell(told).await;
+            }
+        }
+    }
+
+    /// Writes what the outbox holds, until it is closed and empty or the neighbour is too slow.
+    async fn write(&self, sender: &LinkSender) {
+        let mut keep_alive = Vec::new();
+        write_keep_alive(&mut keep_alive);
+        loop {
+            let batch = match rt::timeout(KEEP_ALIVE, self.outbox.take()).await {
+                Some(Some(batch)) => batch,
+                Some(None) => return,
+                None => keep_alive.clone(),
+            };
+            let order = std::sync::atomic::Ordering::Relaxed;
+            self.traffic.sent.fetch_add(batch.len() as u64, order);
+            match rt::timeout(STALL, sender.send(&batch)).await {
+                Some(Ok(())) => {}
+                Some(Err(error)) => {
+                    tracing::debug!(%error, "link cannot be written to");
+                    return;
+                }
+                None => {
+                    tracing::debug!("neighbour does not read, closing");
+                    return;
+                }
+            }
+        }
+    }
+
+    /// The node takes its time, and so the neighbour must: nothing is read meanwhile.
+    async fn tell(&self, event: FromLink) {
+        let _ = self.events.send((self.id, event)).await;
+    }
+}

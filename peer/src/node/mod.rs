@@ -1,0 +1,208 @@
+//! The driver of the pure cores: one task that owns the mesh, the signalling and the links of a peer
+//! in one swarm, and feeds them with what links, trackers, timers and the application bring.
+//!
+//! - `swarm`: what one membership of one swarm consists of, and its loop.
+//! - `dial`: offers, answers and new links.
+//! - `frames`: frames to the core's packets and back, proofs checked on the way.
+//! - `author`: our own broadcasts.
+//! - `direct`: sealed messages, ours and those for us; `parts` puts large ones together.
+//! - `compat`: peers of Easypeers 1.
+//! - `status`: the state in words.
+//! - `link`, `outbox`: one link's task and its queue.
+
+mod author;
+mod compat;
+mod dial;
+mod direct;
+mod frames;
+mod link;
+mod outbox;
+mod parts;
+mod status;
+mod swarm;
+
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use shared::crypto::topic::TopicError;
+use shared::crypto::{Identity, TopicKey};
+use shared::wire::extension::Role;
+use shared::{InfoHash, MessageId, PeerId};
+use tokio::sync::{broadcast, mpsc, oneshot};
+
+use crate::api::{Data, Event, IceServers, JoinError, Options, Receipt, SendError, View};
+use crate::link::{LinkOptions, Transport};
+use crate::rt;
+use crate::session::Credentials;
+use swarm::{End, Swarm};
+
+/// Bytes of a message of the channel: pieces of a stream. An original may send a whole message.
+const CHANNEL_MESSAGE: u32 = 16 << 10;
+const COMPAT_CHANNEL_MESSAGE: u32 = 256 << 10;
+
+type Reply<T> = oneshot::Sender<T>;
+
+/// What a handle asks of its node.
+#[derive(Debug)]
+pub(crate) enum Command {
+    Broadcast {
+        data: Data,
+        reply: Reply<Result<MessageId, SendError>>,
+    },
+    Direct {
+        to: PeerId,
+        data: Data,
+        reply: Reply<Result<Receipt, SendError>>,
+    },
+    SetIdentity {
+        identity: Arc<Identity>,
+        reply: Reply<()>,
+    },
+    SetIdentifier {
+        identifier: InfoHash,
+        reply: Reply<()>,
+    },
+    SetMaxPeers {
+        max_peers: usize,
+        reply: Reply<()>,
+    },
+    SetTimeout {
+        timeout: Duration,
+        reply: Reply<()>,
+    },
+    Close {
+        reply: Reply<()>,
+    },
+}
+
+/// What outlives the membership of one swarm.
+#[derive(Debug)]
+struct Node {
+    topic: String,
+    options: Options,
+    identity: Arc<Identity>,
+    identifier: InfoHash,
+    transport: Arc<Transport>,
+    commands: mpsc::Receiver<Command>,
+    events: broadcast::Sender<Event>,
+    view: Arc<RwLock<View>>,
+}
+
+/// Starts a node's task.
+pub(crate) async fn spawn(
+    topic: String,
+    options: Options,
+    commands: mpsc::Receiver<Command>,
+    events: broadcast::Sender<Event>,
+) -> Result<Arc<RwLock<View>>, JoinError> {
+    let identity = options
+        .identity
+        .clone()
+        .unwrap_or_else(|| Arc::new(Identity::from_seed(&rt::random())));
+    let identifier = options
+        .identifier
+        .unwrap_or_else(|| InfoHash::of_topic(&topic));
+    let ice_servers = match &options.ice_servers {
+        IceServers::Only(servers) => servers.clone(),
+        IceServers::Auto => dial::default_ice_servers(&options.trackers),
+    };
+    let transport = Transport::new(LinkOptions {
+        ice_servers,
+        bind: options.bind.clone(),
+        udp_ports: options.udp_ports.clone(),
+        public_addresses: options.public_addresses.clone(),
+        relay_only: options.relay_only,
+        max_message: if options.compat {
+            COMPAT_CHANNEL_MESSAGE
+        } else {
+            CHANNEL_MESSAGE
+        },
+    })
+    .await?;
+    let view = View::new(&identity, identifier, &options);
+    let mut node = Node {
+        topic,
+        options,
+        identity,
+        identifier,
+        transport: Arc::new(transport),
+        commands,
+        events,
+        view: Arc::new(RwLock::new(view)),
+    };
+    let credentials = node.credentials().await?;
+    let view = Arc::clone(&node.view);
+    rt::spawn(async move {
+        let mut credentials = credentials;
+        while let Some(next) = node.live(credentials).await {
+            credentials = next;
+        }
+    });
+    Ok(view)
+}
+
+impl Node {
+    /// One membership, from joining to leaving; the credentials of the next one, if there is one.
+    async fn live(&mut self, credentials: Arc<Credentials>) -> Option<Arc<Credentials>> {
+        let swarm = Swarm::join(self, credentials);
+        let reply = match swarm.run(self).await {
+            End::Closed(reply) => {
+                if let Some(reply) = reply {
+                    let _ = reply.send(());
+                }
+                return None;
+            }
+            End::SetIdentity(identity, reply) => {
+                self.identity = identity;
+                reply
+            }
+            End::SetIdentifier(identifier, reply) => {
+                self.identifier = identifier;
+                reply
+            }
+        };
+        // The password has passed before; if it does not now, the peer ends rather than join others.
+        let credentials = self.credentials().await.ok()?;
+        let address = credentials.address;
+        self.write_view(|view| {
+            view.address = address;
+            view.identifier = credentials.info_hash;
+        });
+        let _ = reply.send(());
+        Some(credentials)
+    }
+
+    async fn credentials(&self) -> Result<Arc<Credentials>, TopicError> {
+        let info_hash = self.identifier;
+        let topic_key = match self.options.password.clone() {
+            // Argon2 takes a good part of a second, by intention.
+            Some(password) => {
+                rt::blocking(move || TopicKey::from_password(&password, &info_hash)).await?
+            }
+            None if info_hash == InfoHash::of_topic(&self.topic) => {
+                TopicKey::from_topic(&self.topic)
+            }
+            None => TopicKey::from_info_hash(&info_hash),
+        };
+        Ok(Arc::new(Credentials {
+            identity: Arc::clone(&self.identity),
+            topic_key,
+            info_hash,
+            address: self.identity.address(),
+            compat: self.options.compat,
+            kind: Role::Native,
+        }))
+    }
+
+    fn write_view(&self, change: impl FnOnce(&mut View)) {
+        // Nothing panics while it holds the lock.
+        let mut view = self.view.write().unwrap_or_else(PoisonError::into_inner);
+        change(&mut view);
+    }
+
+    /// `max_peers` and `timeout` as they are set now.
+    fn settings(&self) -> (usize, Duration) {
+        let view = self.view.read().unwrap_or_else(PoisonError::into_inner);
+        (view.max_peers, view.timeout)
+    }
+}

@@ -1,0 +1,574 @@
+//! A peer's membership of one swarm: everything that ends with it, and the loop that drives it.
+
+use std::collections::HashMap;
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use shared::crypto::Identity;
+use shared::crypto::envelope::Kind;
+use shared::{InfoHash, PeerId};
+use tokio::sync::{broadcast, mpsc};
+
+use super::author::Author;
+use super::compat::Compat;
+use super::dial::{Dialing, Job};
+use super::direct::Directs;
+use super::link::{FromLink, Traffic};
+use super::outbox::Outbox;
+use super::status;
+use super::{Command, Node, Reply};
+use crate::api::{Event, PeerInfo, Stats, Status, View};
+use crate::link::Transport;
+use crate::mesh::message::Class;
+use crate::mesh::{Goodbye, Input, LinkId, Mesh, Now, Output, Reason, Settings};
+use crate::rt::{self, Clock};
+use crate::session::{Credentials, SessionError};
+use crate::signal::{self, AttemptId, Signal};
+use crate::tracker::{Need, TrackerEvent, Trackers};
+
+/// Events of links that wait for the node; links wait beyond that, and their neighbours with them.
+const LINK_QUEUE: usize = 256;
+
+/// Finished attempts that wait for the node.
+const JOB_QUEUE: usize = 64;
+
+/// Events taken at once before anything else gets a turn.
+const BATCH: usize = 64;
+
+/// How old the counts in the view may be.
+const VIEW_AGE: Duration = Duration::from_millis(250);
+
+/// Bad messages that a neighbour may pass on: it may run an older version, or our clock be wrong.
+const STRIKES: u32 = 8;
+
+/// Time to say goodbye.
+const LEAVE: Duration = Duration::from_secs(2);
+
+/// Why a membership ended.
+#[derive(Debug)]
+pub(super) enum End {
+    Closed(Option<Reply<()>>),
+    SetIdentity(Arc<Identity>, Reply<()>),
+    SetIdentifier(InfoHash, Reply<()>),
+}
+
+/// A link as the node knows it.
+#[derive(Debug)]
+pub(super) struct Entry {
+    pub(super) outbox: Arc<Outbox>,
+    /// Who it was made to, by what the tracker said.
+    expected: PeerId,
+    /// Until it is up: what it came from.
+    attempt: Option<AttemptId>,
+    strikes: u32,
+    /// A peer of Easypeers 1.
+    pub(super) compat: bool,
+}
+
+impl Entry {
+    pub(super) const fn new(outbox: Arc<Outbox>, expected: PeerId, attempt: AttemptId) -> Self {
+        Self {
+            outbox,
+            expected,
+            attempt: Some(attempt),
+            strikes: 0,
+            compat: false,
+        }
+    }
+}
+
+/// What the loop waits for.
+#[derive(Debug)]
+struct Inbox {
+    links: mpsc::Receiver<(LinkId, FromLink)>,
+    jobs: mpsc::Receiver<Job>,
+    trackers: mpsc::Receiver<TrackerEvent>,
+}
+
+#[derive(Debug)]
+pub(super) struct Swarm {
+    pub(super) clock: Clock,
+    pub(super) credentials: Arc<Credentials>,
+    pub(super) transport: Arc<Transport>,
+    pub(super) mesh: Mesh,
+    pub(super) signal: Signal,
+    pub(super) trackers: Trackers,
+    pub(super) dialing: Dialing,
+    pub(super) links: HashMap<LinkId, Entry>,
+    pub(super) author: Author,
+    pub(super) directs: Directs,
+    /// In compatibility mode.
+    pub(super) compat: Option<Compat>,
+    pub(super) jobs: mpsc::Sender<Job>,
+    pub(super) from_links: mpsc::Sender<(LinkId, FromLink)>,
+    pub(super) traffic: Arc<Traffic>,
+    pub(super) stats: Stats,
+    known: status::Trackers,
+    timeout: Duration,
+    /// Messages lost to slow neighbours that the application has not been told of.
+    lagged: u64,
+    events: broadcast::Sender<Event>,
+    view: Arc<RwLock<View>>,
+    /// When the view is written next.
+    view_due: Option<Now>,
+    /// The state as last told.
+    status: Status,
+    inbox: Inbox,
+}
+
+impl Swarm {
+    pub(super) fn join(node: &Node, credentials: Arc<Credentials>) -> Self {
+        let clock = Clock::start();
+        let options = &node.options;
+        let (max_peers, timeout) = node.settings();
+        let (trackers, tracker_events) = Trackers::spawn(
+            &options.trackers,
+            credentials.info_hash,
+            credentials.address,
+            timeout,
+            &[],
+        );
+        let (jobs, job_results) = mpsc::channel(JOB_QUEUE);
+        let compat = credentials.compat.then(|| Compat::start(jobs.clone()));
+        let (from_links, link_events) = mpsc::channel(LINK_QUEUE);
+        let known = status::Trackers::new(&options.trackers);
+        let mut swarm = Self {
+            clock,
+            transport: Arc::clone(&node.transport),
+            mesh: Mesh::new(Settings {
+                me: credentials.address,
+                keys: *credentials.identity.public(),
+                started_ms: clock.started_ms(),
+                max_peers,
+                seed: u64::from_ne_bytes(rt::random()),
+            }),
+            signal: Signal::new(signal::Settings {
+                me: credentials.address,
+                seed: u64::from_ne_bytes(rt::random()),
+            }),
+            credentials,
+            trackers,
+            dialing: Dialing::default(),
+            links: HashMap::new(),
+            author: Author::default(),
+            directs: Directs::default(),
+            compat,
+            jobs,
+            from_links,
+            traffic: Arc::default(),
+            stats: Stats::default(),
+            timeout,
+            lagged: 0,
+            events: node.events.clone(),
+            view: Arc::clone(&node.view),
+            view_due: None,
+            status: known.status(0, max_peers),
+            known,
+            inbox: Inbox {
+                links: link_events,
+                jobs: job_results,
+                trackers: tracker_events,
+            },
+        };
+        swarm.look_for_ice_servers(options);
+        swarm.write_view();
+        swarm
+    }
+
+    pub(super) async fn run(mut self, node: &mut Node) -> End {
+        let end = self.drive(node).await;
+        self.leave().await;
+        end
+    }
+
+    async fn drive(&mut self, node: &mut Node) -> End {
+        loop {
+            let wait = self.deadline().saturating_sub(self.clock.now());
+            tokio::select! {
+                command = node.commands.recv() => match command {
+                    None => return End::Closed(None),
+                    Some(Command::Close { reply }) => return End::Closed(Some(reply)),
+                    Some(Command::SetIdentity { identity, reply }) => {
+                        return End::SetIdentity(identity, reply);
+                    }
+                    Some(Command::SetIdentifier { identifier, reply }) => {
+                        return End::SetIdentifier(identifier, reply);
+                    }
+                    Some(command) => self.on_command(command),
+                },
+                Some((link, event)) = self.inbox.links.recv() => self.on_link(link, event),
+                Some(job) = self.inbox.jobs.recv() => self.on_job(job),
+                Some(event) = self.inbox.trackers.recv() => self.on_tracker(event),
+                () = rt::sleep(wait) => self.mesh_input(Input::Timeout),
+            }
+            self.settle();
+            for _ in 0..BATCH {
+                let Ok((link, event)) = self.inbox.links.try_recv() else {
+                    break;
+                };
+                self.on_link(link, event);
+                self.settle();
+            }
+            self.on_time();
+        }
+    }
+
+    fn deadline(&self) -> Now {
+        [
+            self.mesh.poll_timeout(),
+            self.signal.poll_timeout(),
+            self.directs.deadline(),
+            self.view_due,
+        ]
+        .into_iter()
+        .flatten()
+        .min()
+        .unwrap_or(Now::MAX)
+        // No timer is asked to wait for ever.
+        .min(self.clock.now() + Duration::from_secs(3600))
+    }
+
+    fn on_time(&mut self) {
+        let now = self.clock.now();
+        if self.signal.poll_timeout().is_some_and(|due| due <= now) {
+            self.signal_input(signal::Input::Timeout);
+            self.settle();
+        }
+        self.directs.expire(now);
+        if self.view_due.is_some_and(|due| due <= now) {
+            self.write_view();
+        }
+    }
+
+    fn on_command(&mut self, command: Command) {
+        match command {
+            Command::Broadcast { data, reply } => self.broadcast(&data, reply),
+            Command::Direct { to, data, reply } => self.send_direct(to, data, reply),
+            Command::SetMaxPeers { max_peers, reply } => {
+                self.mesh_input(Input::SetMaxPeers(max_peers));
+                self.settle();
+                self.write_view();
+                let _ = reply.send(());
+            }
+            Command::SetTimeout { timeout, reply } => {
+                self.timeout = timeout;
+                self.trackers.set_interval(timeout);
+                self.write_view();
+                let _ = reply.send(());
+            }
+            // The loop has taken these out.
+            Command::SetIdentity { reply, .. }
+            | Command::SetIdentifier { reply, .. }
+            | Command::Close { reply } => drop(reply),
+        }
+    }
+
+    fn on_tracker(&mut self, event: TrackerEvent) {
+        self.known.note(&event);
+        match event {
+            TrackerEvent::Lost { tracker, ref error, .. } => {
+                tracing::info!(tracker = tracker.index(), %error, "tracker lost");
+            }
+            TrackerEvent::Failure { tracker, ref reason } => {
+                tracing::warn!(tracker = tracker.index(), %reason, "tracker refused");
+            }
+            TrackerEvent::Connected(_) | TrackerEvent::Announced { .. } => {}
+            event => self.on_signalling(event),
+        }
+        self.tell_status();
+    }
+
+    fn on_link(&mut self, link: LinkId, event: FromLink) {
+        self.view_soon();
+        match event {
+            FromLink::Admitted {
+                peer,
+                keys,
+                offered,
+                token,
+            } => {
+                if self.links.get(&link).is_some_and(|entry| entry.expected != peer) {
+                    tracing::debug!(%peer, "not the peer that the tracker named");
+                    return self.close_link(link, None);
+                }
+                self.mesh_input(Input::LinkAdmitted {
+                    link,
+                    peer,
+                    keys: Some(keys),
+                    offered,
+                    token,
+                });
+            }
+            FromLink::Compat { peer, offered } => {
+                if let Some(entry) = self.links.get_mut(&link) {
+                    entry.compat = true;
+                }
+                self.mesh_input(Input::LinkAdmitted {
+                    link,
+                    peer,
+                    keys: None,
+                    offered,
+                    token: 0,
+                });
+            }
+            FromLink::Frame(frame) => self.on_frame(link, &frame),
+            FromLink::CompatMessage(message) => self.on_compat_message(link, message),
+            FromLink::Suspect => self.mesh_input(Input::LinkSuspect(link)),
+            FromLink::Closed(error) => self.on_closed(link, error),
+        }
+    }
+
+    fn on_closed(&mut self, link: LinkId, error: Option<SessionError>) {
+        if let Some(error) = error {
+            self.stats.rejected += 1;
+            tracing::debug!(%error, reason = error.label(), "link refused");
+        }
+        let Some(entry) = self.links.remove(&link) else {
+            return;
+        };
+        if let Some(compat) = &mut self.compat {
+            compat.forget_link(link);
+        }
+        if let Some(attempt) = entry.attempt {
+            self.signal_input(signal::Input::AttemptFailed { attempt });
+        }
+        self.mesh_input(Input::LinkClosed(link));
+    }
+
+    /// A neighbour passed something on that does not hold.
+    pub(super) fn strike(&mut self, link: LinkId, what: &'static str) {
+        self.stats.rejected += 1;
+        tracing::debug!(link = link.0, what, "refused");
+        let Some(entry) = self.links.get_mut(&link) else {
+            return;
+        };
+        entry.strikes += 1;
+        if entry.strikes >= STRIKES {
+            self.close_link(link, Some(Reason::Protocol));
+        }
+    }
+
+    /// Closes a link; the mesh hears of it when its task has ended, at once if it is told why.
+    pub(super) fn close_link(&mut self, link: LinkId, reason: Option<Reason>) {
+        let goodbye = reason.map(|reason| Goodbye {
+            reason,
+            peers: Vec::new(),
+        });
+        self.say_goodbye(link, goodbye.as_ref());
+        self.mesh_input(Input::LinkClosed(link));
+    }
+
+    fn say_goodbye(&mut self, link: LinkId, goodbye: Option<&Goodbye>) {
+        let Some(entry) = self.links.get(&link) else {
+            return;
+        };
+        if let Some(goodbye) = goodbye {
+            let frame = super::frames::goodbye(goodbye);
+            let _ = entry.outbox.push(Class::Control, frame);
+        }
+        entry.outbox.close();
+    }
+
+    pub(super) fn mesh_input(&mut self, input: Input) {
+        self.mesh.handle(self.clock.now(), input);
+    }
+
+    pub(super) fn signal_input(&mut self, input: signal::Input) {
+        let mesh = &self.mesh;
+        self.signal
+            .handle(self.clock.now(), input, |peer| mesh.is_neighbor(*peer));
+    }
+
+    /// Does what the cores want done, until they want nothing.
+    pub(super) fn settle(&mut self) {
+        loop {
+            if let Some(output) = self.mesh.poll_output() {
+                self.on_output(output);
+            } else if let Some(output) = self.signal.poll_output() {
+                self.on_signal(output);
+            } else if !self.note_opened() {
+                return;
+            }
+        }
+    }
+
+    /// Attempts whose links are up have succeeded.
+    fn note_opened(&mut self) -> bool {
+        let up = self.links.iter_mut().find_map(|(id, entry)| {
+            let attempt = entry.attempt?;
+            let peer = self.mesh.up_peer(*id)?;
+            entry.attempt = None;
+            Some((attempt, peer))
+        });
+        let Some((attempt, peer)) = up else {
+            return false;
+        };
+        self.signal_input(signal::Input::AttemptOpened { attempt, peer });
+        true
+    }
+
+    fn on_output(&mut self, output: Output) {
+        match output {
+            Output::Send {
+                links,
+                packet,
+                class,
+            } => self.send_packet(&links, &packet, class),
+            Output::Close { link, goodbye } => self.say_goodbye(link, goodbye.as_ref()),
+            Output::Connect(peer) => {
+                self.tell(Event::Connect(peer));
+                self.on_neighbors();
+            }
+            Output::Disconnect(peer) => {
+                self.tell(Event::Disconnect(peer));
+                self.on_neighbors();
+            }
+            Output::Deliver { message, hops } if message.kind == Kind::Bridged => {
+                self.on_bridged(&message, hops);
+            }
+            Output::Deliver { message, hops } => {
+                self.bridge(&message);
+                let data = message.payload().to_vec();
+                self.deliver(&message, hops, data);
+            }
+            Output::DeliverLarge {
+                message,
+                hops,
+                data,
+            } => self.deliver(&message, hops, data),
+            Output::Published(message) => self.on_published(&message),
+            Output::NotPublished(id) => {
+                let reason = self.status.reason.clone();
+                self.author.not_published(id, reason);
+            }
+            Output::Keys { peer, keys } => self.on_keys(peer, keys),
+            Output::Open { sealed, hops } => self.open(&sealed, hops),
+            Output::CheckAck { id, proof, hops } => self.check_ack(id, proof, hops),
+            Output::Undelivered { id, reachable } => self.on_undelivered(id, reachable),
+        }
+    }
+
+    fn on_neighbors(&mut self) {
+        self.tell_need();
+        self.write_view();
+        self.tell_status();
+    }
+
+    fn tell_need(&self) {
+        let need = match (self.mesh.neighbors().next(), self.mesh.room()) {
+            (None, _) => Need::Alone,
+            (Some(_), 0) => Need::Full,
+            (Some(_), _) => Need::Hungry,
+        };
+        self.trackers.set_need(need);
+    }
+
+    /// The state, if it or its reason changed.
+    fn tell_status(&mut self) {
+        let links = self.mesh.neighbors().count();
+        let status = self.known.status(links, self.mesh.max_peers());
+        if status != self.status {
+            self.status = status.clone();
+            self.write_view();
+            self.tell(Event::State(status));
+        }
+    }
+
+    pub(super) fn tell(&self, event: Event) {
+        // Nobody listening is no error.
+        let _ = self.events.send(event);
+    }
+
+    /// Messages were lost to a slow neighbour.
+    pub(super) fn count_dropped(&mut self, dropped: u64) {
+        if dropped > 0 {
+            self.stats.dropped += dropped;
+            self.lagged += dropped;
+            self.view_soon();
+        }
+    }
+
+    pub(super) fn view_soon(&mut self) {
+        if self.view_due.is_none() {
+            self.view_due = Some(self.clock.now() + VIEW_AGE);
+        }
+    }
+
+    fn write_view(&mut self) {
+        self.view_due = None;
+        let now = self.clock.now();
+        let peers: Vec<PeerInfo> = self
+            .mesh
+            .neighbors()
+            .map(|neighbor| PeerInfo {
+                address: neighbor.peer,
+                up: now.saturating_sub(neighbor.up_since),
+                rtt: neighbor.rtt,
+                offered: neighbor.offered,
+                compat: neighbor.compat,
+            })
+            .collect();
+        let stats = self.stats(peers.len());
+        let mut view = self.view.write().unwrap_or_else(PoisonError::into_inner);
+        view.max_peers = self.mesh.max_peers();
+        view.timeout = self.timeout;
+        view.status = self.status.clone();
+        view.peers = peers;
+        view.stats = stats;
+        drop(view);
+        let lagged = std::mem::take(&mut self.lagged);
+        if lagged > 0 {
+            self.tell(Event::Lagged(lagged));
+        }
+    }
+
+    fn stats(&self, links: usize) -> Stats {
+        let mesh = self.mesh.counters();
+        let order = std::sync::atomic::Ordering::Relaxed;
+        Stats {
+            links: links as u64,
+            links_opened: mesh.links_opened,
+            connections_created: self.dialing.connections,
+            messages_forwarded: mesh.forwarded,
+            duplicates: self.stats.duplicates + mesh.duplicates,
+            rejected: self.stats.rejected + mesh.rejected,
+            bytes_sent: self.traffic.sent.load(order),
+            bytes_received: self.traffic.received.load(order),
+            ..self.stats.clone()
+        }
+    }
+
+    /// Says goodbye to neighbours and trackers.
+    async fn leave(mut self) {
+        let goodbye = Goodbye {
+            reason: Reason::Leaving,
+            peers: Vec::new(),
+        };
+        let links: Vec<LinkId> = self.links.keys().copied().collect();
+        for link in links {
+            self.say_goodbye(link, Some(&goodbye));
+        }
+        self.author.give_up();
+        self.directs.give_up();
+        self.dialing.close();
+        for neighbor in self.mesh.neighbors() {
+            self.tell(Event::Disconnect(neighbor.peer));
+        }
+        let Self {
+            mut inbox,
+            mut links,
+            trackers,
+            ..
+        } = self;
+        let links_closed = async {
+            while !links.is_empty() {
+                match inbox.links.recv().await {
+                    Some((link, FromLink::Closed(_))) => drop(links.remove(&link)),
+                    Some(_) => {}
+                    None => return,
+                }
+            }
+        };
+        rt::timeout(LEAVE, async { tokio::join!(links_closed, trackers.stop()) }).await;
+    }
+}

@@ -1,0 +1,73 @@
+//! What a driver needs of its platform: tasks, timers, clocks, random bytes. Everything else in
+//! this crate takes time and randomness as inputs.
+
+use std::future::Future;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use rand::Rng;
+use tokio::time::Instant;
+
+/// Runs a future on its own. It ends when it ends: nothing is ever aborted from outside.
+pub(crate) fn spawn(future: impl Future<Output = ()> + Send + 'static) {
+    tokio::spawn(future);
+}
+
+/// Waits.
+pub(crate) async fn sleep(time: Duration) {
+    tokio::time::sleep(time).await;
+}
+
+/// The future's result; `None` if it takes longer.
+pub(crate) async fn timeout<T>(time: Duration, future: impl Future<Output = T>) -> Option<T> {
+    tokio::time::timeout(time, future).await.ok()
+}
+
+/// Monotonic time since its making, and the time of day then.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Clock {
+    start: Instant,
+    started_ms: u64,
+}
+
+impl Clock {
+    pub(crate) fn start() -> Self {
+        #[expect(clippy::disallowed_methods, reason = "this is where time comes from")]
+        let wall = SystemTime::now();
+        let since_1970 = wall.duration_since(UNIX_EPOCH).unwrap_or_default();
+        Self {
+            start: Instant::now(),
+            started_ms: u64::try_from(since_1970.as_millis()).unwrap_or(u64::MAX),
+        }
+    }
+
+    /// Time since the start.
+    pub(crate) fn now(&self) -> Duration {
+        self.start.elapsed()
+    }
+
+    /// Milliseconds since 1970.
+    pub(crate) fn wall_ms(&self) -> u64 {
+        let passed = u64::try_from(self.now().as_millis()).unwrap_or(u64::MAX);
+        self.started_ms.saturating_add(passed)
+    }
+
+    /// Milliseconds since 1970 at the start.
+    pub(crate) const fn started_ms(&self) -> u64 {
+        self.started_ms
+    }
+}
+
+/// Bytes of the operating system's generator, through the thread's own.
+pub(crate) fn random<const N: usize>() -> [u8; N] {
+    let mut bytes = [0; N];
+    rand::rng().fill_bytes(&mut bytes);
+    bytes
+}
+
+/// Runs what takes long without waiting on a thread of its own.
+pub(crate) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(result) => result,
+        Err(error) => std::panic::resume_unwind(error.into_panic()),
+    }
+}

@@ -1,0 +1,464 @@
+//! Signalling: which offers to make and to announce, which to answer, when to give an attempt up. A
+//! pure core like the mesh: [`Input`]s and the time go in by [`Signal::handle`], [`Output`]s come out
+//! of [`Signal::poll_output`].
+//!
+//! - Offers are made when a tracker is due, at most as many as links are wanted, and kept in a pool:
+//!   one that found no answer goes out again, to any tracker, until it is too old. The first answer
+//!   takes it.
+//! - Offers of others are answered while links are wanted, a bounded number a minute, and not those
+//!   of neighbours, of peers that are being connected to already, or of peers that just failed.
+//!
+//! Invariants: one attempt to answer a peer at a time; never more than [`SPARE`] attempts above the
+//! links wanted; every attempt ends, by its driver or by its deadline; every map is bounded.
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+use shared::{OfferId, PeerId};
+
+use crate::mesh::Now;
+use crate::mesh::seen::Recent;
+use crate::tracker::TrackerId;
+
+/// Most offers that wait for an answer. Browsers allow few connections in a page's life, and each
+/// costs a socket; trackers hand few offers of one announce on.
+const POOL: usize = 3;
+
+/// Attempts above the links wanted: some fail.
+const SPARE: usize = 2;
+
+/// Age at which an offer is dropped. Trackers and NATs forget after about a minute.
+const OFFER_AGE: Duration = Duration::from_secs(50);
+
+/// An offer is not sent out again this long before it is dropped: answers take time.
+const OFFER_REST: Duration = Duration::from_secs(10);
+
+/// How long an announce waits for offers that are being made.
+const PATIENCE: Duration = Duration::from_secs(3);
+
+/// Deadline of whoever makes an offer or an answer.
+const MAKE: Duration = Duration::from_secs(20);
+
+/// Deadline of a connection, its handshakes included.
+const OPEN: Duration = Duration::from_secs(70);
+
+/// Answers a minute, in all and to one peer.
+const ANSWERS: usize = 10;
+const ANSWERS_EACH: usize = 2;
+const MINUTE: Duration = Duration::from_secs(60);
+
+/// A peer that failed is not answered for so long: the first, the second and each further time.
+const SHUNNED: [Duration; 3] = [
+    Duration::from_secs(5),
+    Duration::from_secs(15),
+    Duration::from_secs(60),
+];
+
+/// Peers whose failures are remembered, and for how long.
+const FAILURES: usize = 1024;
+const FAILURE_AGE: Duration = Duration::from_secs(600);
+
+/// Offers of others that are remembered, so that one that comes twice is answered once.
+const OFFERS_SEEN: usize = 1024;
+
+/// What a core needs to know at its start.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Settings {
+    pub(crate) me: PeerId,
+    pub(crate) seed: u64,
+}
+
+/// An attempt at a link. Never used twice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct AttemptId(u64);
+
+/// The way that an offer or answer came, and its answer goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Via {
+    Tracker(TrackerId),
+}
+
+/// What happens to the core. `want` is the number of links that could be accepted now.
+#[derive(Debug)]
+pub(crate) enum Input {
+    /// It is time to announce.
+    Due { tracker: TrackerId, want: usize },
+    /// An offer is ready to be sent out.
+    OfferMade { attempt: AttemptId, sdp: Arc<str> },
+    /// An offer could not be made.
+    OfferFailed { attempt: AttemptId },
+    /// Somebody offers a link.
+    Offer {
+        via: Via,
+        peer: PeerId,
+        offer_id: OfferId,
+        sdp: String,
+        want: usize,
+    },
+    /// An answer is ready to be sent.
+    AnswerMade { attempt: AttemptId, sdp: String },
+    /// An answer could not be made.
+    AnswerFailed { attempt: AttemptId },
+    /// Somebody answers an offer.
+    Answer {
+        peer: PeerId,
+        offer_id: OfferId,
+        sdp: String,
+    },
+    /// The attempt's link is up.
+    AttemptOpened { attempt: AttemptId, peer: PeerId },
+    /// The attempt's connection failed, or its link was refused.
+    AttemptFailed { attempt: AttemptId },
+    /// Time has passed.
+    Timeout,
+}
+
+/// What the core wants done.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Output {
+    /// Make an offer, then [`Input::OfferMade`] or [`Input::OfferFailed`].
+    MakeOffer { attempt: AttemptId },
+    /// Announce with these offers.
+    Announce {
+        tracker: TrackerId,
+        offers: Vec<(OfferId, Arc<str>)>,
+    },
+    /// An offer of ours was answered: connect, then [`Input::AttemptOpened`] or
+    /// [`Input::AttemptFailed`].
+    Accept {
+        attempt: AttemptId,
+        peer: PeerId,
+        sdp: String,
+    },
+    /// Answer this offer, then [`Input::AnswerMade`] or [`Input::AnswerFailed`], and after the
+    /// former as with [`Output::Accept`].
+    MakeAnswer {
+        attempt: AttemptId,
+        peer: PeerId,
+        sdp: String,
+    },
+    SendAnswer {
+        via: Via,
+        peer: PeerId,
+        offer_id: OfferId,
+        sdp: String,
+    },
+    /// Close what was made for this attempt: nobody waits for it.
+    Drop { attempt: AttemptId },
+}
+
+/// Where an attempt stands.
+#[derive(Debug)]
+enum Stage {
+    /// Our offer is being made.
+    Offering,
+    /// Our offer waits for an answer.
+    Offered { offer_id: OfferId, sdp: Arc<str> },
+    /// Our answer is being made.
+    Answering {
+        via: Via,
+        peer: PeerId,
+        offer_id: OfferId,
+    },
+    /// Both descriptions are exchanged.
+    Opening { peer: PeerId },
+}
+
+#[derive(Debug)]
+struct Attempt {
+    stage: Stage,
+    deadline: Now,
+}
+
+impl Attempt {
+    const fn peer(&self) -> Option<PeerId> {
+        match self.stage {
+            Stage::Offering | Stage::Offered { .. } => None,
+            Stage::Answering { peer, .. } | Stage::Opening { peer } => Some(peer),
+        }
+    }
+}
+
+/// A tracker that waits for offers.
+#[derive(Debug)]
+struct Waiting {
+    tracker: TrackerId,
+    deadline: Now,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Failures {
+    count: usize,
+    until: Now,
+}
+
+/// The core.
+#[derive(Debug)]
+pub(crate) struct Signal {
+    me: PeerId,
+    attempts: BTreeMap<AttemptId, Attempt>,
+    next: u64,
+    waiting: Vec<Waiting>,
+    /// Answers of the last minute.
+    answered: VecDeque<(Now, PeerId)>,
+    offers_seen: Recent<(PeerId, OfferId), ()>,
+    failures: Recent<PeerId, Failures>,
+    rng: StdRng,
+    out: VecDeque<Output>,
+}
+
+impl Signal {
+    pub(crate) fn new(settings: Settings) -> Self {
+        Self {
+            me: settings.me,
+            attempts: BTreeMap::new(),
+            next: 0,
+            waiting: Vec::new(),
+            answered: VecDeque::new(),
+            offers_seen: Recent::new(OFFERS_SEEN, OFFER_AGE + MINUTE),
+            failures: Recent::new(FAILURES, FAILURE_AGE),
+            rng: StdRng::seed_from_u64(settings.seed),
+            out: VecDeque::new(),
+        }
+    }
+
+    /// Takes an input. Follow with [`poll_output`](Self::poll_output).
+    pub(crate) fn handle(
+        &mut self,
+        now: Now,
+        input: Input,
+        is_neighbor: impl Fn(&PeerId) -> bool,
+    ) {
+        self.expire(now);
+        match input {
+            Input::Due { tracker, want } => self.on_due(now, tracker, want),
+            Input::OfferMade { attempt, sdp } => self.on_offer_made(now, attempt, sdp),
+            Input::OfferFailed { attempt } | Input::AnswerFailed { attempt } => {
+                self.fail(now, attempt);
+            }
+            Input::Offer {
+                via,
+                peer,
+                offer_id,
+                sdp,
+                want,
+            } => {
+                let new = self.offers_seen.insert(now, (peer, offer_id), ());
+                if new && !is_neighbor(&peer) && self.answers(now, peer, want) {
+                    self.answered.push_back((now, peer));
+                    let stage = Stage::Answering {
+                        via,
+                        peer,
+                        offer_id,
+                    };
+                    let attempt = self.start(now + MAKE, stage);
+                    self.out.push_back(Output::MakeAnswer { attempt, peer, sdp });
+                }
+            }
+            Input::AnswerMade { attempt, sdp } => self.on_answer_made(now, attempt, sdp),
+            Input::Answer {
+                peer,
+                offer_id,
+                sdp,
+            } => self.on_answer(now, peer, offer_id, sdp, is_neighbor(&peer)),
+            Input::AttemptOpened { attempt, peer } => {
+                self.attempts.remove(&attempt);
+                if let Some(failures) = self.failures.get_mut(&peer) {
+                    failures.count = 0;
+                    failures.until = now;
+                }
+            }
+            Input::AttemptFailed { attempt } => self.fail(now, attempt),
+            Input::Timeout => {}
+        }
+        self.announce(now);
+    }
+
+    /// The next thing to be done.
+    pub(crate) fn poll_output(&mut self) -> Option<Output> {
+        self.out.pop_front()
+    }
+
+    /// When [`Input::Timeout`] is due, at the latest.
+    pub(crate) fn poll_timeout(&self) -> Option<Now> {
+        let attempts = self.attempts.values().map(|attempt| attempt.deadline);
+        let waiting = self.waiting.iter().map(|waiting| waiting.deadline);
+        attempts.chain(waiting).min()
+    }
+
+    fn start(&mut self, deadline: Now, stage: Stage) -> AttemptId {
+        let id = AttemptId(self.next);
+        self.next += 1;
+        self.attempts.insert(id, Attempt { stage, deadline });
+        id
+    }
+
+    fn on_due(&mut self, now: Now, tracker: TrackerId, want: usize) {
+        let target = POOL.min(want).min((want + SPARE).saturating_sub(self.busy()));
+        for _ in self.pool(now)..target {
+            let attempt = self.start(now + MAKE, Stage::Offering);
+            self.out.push_back(Output::MakeOffer { attempt });
+        }
+        self.waiting.retain(|waiting| waiting.tracker != tracker);
+        self.waiting.push(Waiting {
+            tracker,
+            // A peer that wants no link announces with what it has: nothing, or soon nothing.
+            deadline: if want == 0 { now } else { now + PATIENCE },
+        });
+    }
+
+    /// Attempts that may become links.
+    fn busy(&self) -> usize {
+        self.attempts.values().filter(|attempt| attempt.peer().is_some()).count()
+    }
+
+    /// Offers that are being made or can be sent out.
+    fn pool(&self, now: Now) -> usize {
+        let counts = |attempt: &&Attempt| match attempt.stage {
+            Stage::Offering => true,
+            Stage::Offered { .. } => now + OFFER_REST < attempt.deadline,
+            Stage::Answering { .. } | Stage::Opening { .. } => false,
+        };
+        self.attempts.values().filter(counts).count()
+    }
+
+    fn on_offer_made(&mut self, now: Now, id: AttemptId, sdp: Arc<str>) {
+        let offer_id = OfferId::new(self.rng.random());
+        match self.attempts.get_mut(&id) {
+            Some(attempt) if matches!(attempt.stage, Stage::Offering) => {
+                attempt.stage = Stage::Offered { offer_id, sdp };
+                attempt.deadline = now + OFFER_AGE;
+            }
+            _ => self.out.push_back(Output::Drop { attempt: id }),
+        }
+    }
+
+    /// Tells the trackers that wait, unless offers for them are being made.
+    fn announce(&mut self, now: Now) {
+        if self.waiting.is_empty() {
+            return;
+        }
+        let making = self
+            .attempts
+            .values()
+            .any(|attempt| matches!(attempt.stage, Stage::Offering));
+        let offers: Vec<(OfferId, Arc<str>)> = self
+            .attempts
+            .values()
+            .filter(|attempt| now + OFFER_REST < attempt.deadline)
+            .filter_map(|attempt| match &attempt.stage {
+                Stage::Offered { offer_id, sdp } => Some((*offer_id, Arc::clone(sdp))),
+                _ => None,
+            })
+            .collect();
+        let out = &mut self.out;
+        self.waiting.retain(|waiting| {
+            let ready = !making || waiting.deadline <= now;
+            if ready {
+                out.push_back(Output::Announce {
+                    tracker: waiting.tracker,
+                    offers: offers.clone(),
+                });
+            }
+            !ready
+        });
+    }
+
+    /// Whether an offer of this peer is taken.
+    fn answers(&mut self, now: Now, peer: PeerId, want: usize) -> bool {
+        while let Some((at, _)) = self.answered.front()
+            && now.saturating_sub(*at) >= MINUTE
+        {
+            self.answered.pop_front();
+        }
+        let shunned = self.failures.get(&peer).is_some_and(|failures| now < failures.until);
+        let to_it = self.answered.iter().filter(|(_, other)| *other == peer).count();
+        let connecting = self.attempts.values().any(|attempt| attempt.peer() == Some(peer));
+        peer != self.me
+            && want > 0
+            && self.busy() < want + SPARE
+            && self.answered.len() < ANSWERS
+            && to_it < ANSWERS_EACH
+            && !shunned
+            && !connecting
+    }
+
+    fn on_answer_made(&mut self, now: Now, id: AttemptId, sdp: String) {
+        match self.attempts.get_mut(&id) {
+            Some(attempt) => {
+                let Stage::Answering {
+                    via,
+                    peer,
+                    offer_id,
+                } = attempt.stage
+                else {
+                    return;
+                };
+                attempt.stage = Stage::Opening { peer };
+                attempt.deadline = now + OPEN;
+                self.out.push_back(Output::SendAnswer {
+                    via,
+                    peer,
+                    offer_id,
+                    sdp,
+                });
+            }
+            None => self.out.push_back(Output::Drop { attempt: id }),
+        }
+    }
+
+    fn on_answer(
+        &mut self,
+        now: Now,
+        peer: PeerId,
+        offer_id: OfferId,
+        sdp: String,
+        is_neighbor: bool,
+    ) {
+        if peer == self.me || is_neighbor {
+            return;
+        }
+        // Late, second, or made up: the offer is not there.
+        let offered = self.attempts.iter_mut().find(|(_, attempt)| {
+            matches!(&attempt.stage, Stage::Offered { offer_id: ours, .. } if *ours == offer_id)
+        });
+        if let Some((id, attempt)) = offered {
+            attempt.stage = Stage::Opening { peer };
+            attempt.deadline = now + OPEN;
+            let attempt = *id;
+            self.out.push_back(Output::Accept { attempt, peer, sdp });
+        }
+    }
+
+    fn fail(&mut self, now: Now, id: AttemptId) {
+        let Some(peer) = self.attempts.remove(&id).and_then(|attempt| attempt.peer()) else {
+            return;
+        };
+        let count = self.failures.get(&peer).map_or(0, |failures| failures.count);
+        let shunned = SHUNNED[count.min(SHUNNED.len() - 1)];
+        let failures = Failures {
+            count: count + 1,
+            until: now + shunned,
+        };
+        self.failures.insert(now, peer, failures);
+    }
+
+    fn expire(&mut self, now: Now) {
+        let due: Vec<AttemptId> = self
+            .attempts
+            .iter()
+            .filter(|(_, attempt)| attempt.deadline <= now)
+            .map(|(id, _)| *id)
+            .collect();
+        for attempt in due {
+            self.fail(now, attempt);
+            self.out.push_back(Output::Drop { attempt });
+        }
+    }
+}

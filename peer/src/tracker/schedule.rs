@@ -1,0 +1,194 @@
+//! When to announce, and when to try a tracker again. Time and randomness are inputs.
+
+use std::time::Duration;
+
+/// Time since some start.
+pub(super) type Now = Duration;
+
+/// Shortest time between two announces of a peer that has a link.
+const SPACING: Duration = Duration::from_secs(15);
+
+/// First and longest pause: between tries to connect, and between announces of a peer that is alone.
+const PAUSE: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
+
+/// After being asked to announce, this long for the offers.
+const ANSWER: Duration = Duration::from_secs(8);
+
+/// How many links a peer misses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Need {
+    /// It has none.
+    Alone,
+    /// It has some.
+    Hungry,
+    /// It has all.
+    Full,
+}
+
+/// 1, 2, 4 ... 60 s, each shortened by up to a quarter, so that many peers that lost the same tracker
+/// do not return at once.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Backoff {
+    tries: u32,
+}
+
+impl Backoff {
+    /// The next pause; `random` is uniform in [0, 1).
+    pub(super) fn next(&mut self, random: f64) -> Duration {
+        let pause = PAUSE.0.saturating_mul(1 << self.tries.min(6)).min(PAUSE.1);
+        self.tries = self.tries.saturating_add(1);
+        pause.mul_f64(1.0 - random / 4.0)
+    }
+
+    pub(super) const fn reset(&mut self) {
+        self.tries = 0;
+    }
+}
+
+/// When the next announce on one connection is due.
+#[derive(Debug)]
+pub(super) struct Schedule {
+    /// What the user wants.
+    own: Duration,
+    /// What the tracker asks for.
+    theirs: Option<Duration>,
+    need: Need,
+    /// Not before this.
+    next: Now,
+    last: Option<Now>,
+    alone: Backoff,
+}
+
+impl Schedule {
+    pub(super) fn new(own: Duration, need: Need) -> Self {
+        Self {
+            own,
+            theirs: None,
+            need,
+            next: Now::ZERO,
+            last: None,
+            alone: Backoff::default(),
+        }
+    }
+
+    /// When the next announce is due.
+    pub(super) const fn due(&self) -> Now {
+        self.next
+    }
+
+    /// A new connection: announce at once.
+    pub(super) fn connected(&mut self, now: Now) {
+        self.last = None;
+        self.next = now;
+    }
+
+    /// The node was asked for an announce; it is asked again if none comes.
+    pub(super) fn asked(&mut self, now: Now) {
+        self.next = now + ANSWER;
+    }
+
+    /// An announce was sent.
+    pub(super) fn announced(&mut self, now: Now, random: f64) {
+        self.last = Some(now);
+        self.plan(now, random);
+    }
+
+    /// The tracker asks for an interval.
+    pub(super) fn interval(&mut self, theirs: Duration) {
+        self.theirs = Some(theirs.clamp(SPACING, Duration::from_secs(3600)));
+        if self.need == Need::Full
+            && let Some(last) = self.last
+        {
+            self.next = last + self.pause();
+        }
+    }
+
+    pub(super) fn set_own(&mut self, own: Duration, now: Now, random: f64) {
+        self.own = own;
+        if self.last.is_some() {
+            self.plan(now, random);
+        }
+    }
+
+    pub(super) fn set_need(&mut self, need: Need, now: Now, random: f64) {
+        if need == self.need {
+            return;
+        }
+        self.need = need;
+        self.alone.reset();
+        match self.last {
+            // The last link is gone: at once.
+            Some(_) if need == Need::Alone => self.next = now,
+            Some(_) => self.plan(now, random),
+            None => {}
+        }
+    }
+
+    fn plan(&mut self, now: Now, random: f64) {
+        let last = self.last.unwrap_or(now);
+        self.next = match self.need {
+            Need::Alone => now + self.alone.next(random),
+            Need::Hungry | Need::Full => (last + self.pause()).max(now),
+        };
+    }
+
+    fn pause(&self) -> Duration {
+        match (self.need, self.theirs) {
+            // A full peer announces only to stay known.
+            (Need::Full, Some(theirs)) => theirs,
+            _ => self.own.max(SPACING),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const fn s(seconds: u64) -> Duration {
+        Duration::from_secs(seconds)
+    }
+
+    #[test]
+    fn pauses_double_up_to_a_minute() {
+        let mut backoff = Backoff::default();
+        let pauses: Vec<u64> = (0..9).map(|_| backoff.next(0.0).as_secs()).collect();
+        assert_eq!(pauses, [1, 2, 4, 8, 16, 32, 60, 60, 60]);
+        assert!(backoff.next(0.999) > s(45), "shortened by a quarter at most");
+        backoff.reset();
+        assert_eq!(backoff.next(0.0), s(1));
+    }
+
+    #[test]
+    fn a_peer_with_links_keeps_its_interval_and_a_full_one_the_trackers() {
+        let mut schedule = Schedule::new(s(30), Need::Hungry);
+        schedule.connected(s(5));
+        assert_eq!(schedule.due(), s(5));
+        schedule.asked(s(5));
+        assert_eq!(schedule.due(), s(13), "asked again");
+        schedule.announced(s(6), 0.0);
+        schedule.interval(s(120));
+        assert_eq!(schedule.due(), s(36));
+        schedule.set_need(Need::Full, s(20), 0.0);
+        assert_eq!(schedule.due(), s(126));
+        schedule.set_need(Need::Hungry, s(25), 0.0);
+        assert_eq!(schedule.due(), s(36));
+        schedule.set_own(s(1), s(25), 0.0);
+        assert_eq!(schedule.due(), s(25), "never closer than 15 s, and not in the past");
+        schedule.announced(s(25), 0.0);
+        assert_eq!(schedule.due(), s(40));
+    }
+
+    #[test]
+    fn a_peer_alone_announces_at_once_and_then_ever_more_rarely() {
+        let mut schedule = Schedule::new(s(30), Need::Hungry);
+        schedule.connected(s(0));
+        schedule.announced(s(0), 0.0);
+        schedule.set_need(Need::Alone, s(10), 0.0);
+        assert_eq!(schedule.due(), s(10));
+        for (at, due) in [(10, 11), (11, 13), (13, 17)] {
+            schedule.announced(s(at), 0.0);
+            assert_eq!(schedule.due(), s(due));
+        }
+    }
+}
