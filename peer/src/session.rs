@@ -115,7 +115,9 @@ enum State {
     /// Waiting for the handshake.
     Handshake,
     /// Waiting for the extended handshake of this peer.
-    Extension { peer: PeerId },
+    Extension {
+        peer: PeerId,
+    },
     /// Waiting for the proof.
     Auth {
         peer: PeerId,
@@ -236,12 +238,8 @@ impl Session {
             nonce: ep2.hello.nonce,
             fingerprint: self.channel.remote_fingerprint,
         };
-        let transcript = Transcript::new(
-            self.credentials.info_hash,
-            self.channel.role,
-            local,
-            remote,
-        );
+        let transcript =
+            Transcript::new(self.credentials.info_hash, self.channel.role, local, remote);
         let proof = transcript.prove(&self.credentials.identity, &self.credentials.topic_key);
         self.number = ep2.number.into();
         write_frame(self.number, &Frame::Auth(proof), out)?;

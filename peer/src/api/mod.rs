@@ -202,8 +202,7 @@ impl Easypeers {
     /// [`SendError`].
     pub async fn send(&self, data: impl Into<Data>) -> Result<MessageId, SendError> {
         let data = checked(data.into())?;
-        self.ask(|reply| Command::Broadcast { data, reply })
-            .await?
+        self.ask(|reply| Command::Broadcast { data, reply }).await?
     }
 
     /// Sends to one member, sealed so that only it can read it, and waits for its receipt.
@@ -351,7 +350,12 @@ impl Easypeers {
 
     fn view<T>(&self, read: impl FnOnce(&View) -> T) -> T {
         // A writer never panics while it holds the lock; if one did, the old view is still whole.
-        read(&self.view.read().unwrap_or_else(|poisoned| poisoned.into_inner()))
+        read(
+            &self
+                .view
+                .read()
+                .unwrap_or_else(|poisoned| poisoned.into_inner()),
+        )
     }
 }
 

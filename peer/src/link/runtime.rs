@@ -42,17 +42,11 @@ impl Runtime for LinkRuntime {
         Ok(Arc::new(LinkSocket::new(socket)?))
     }
 
-    fn wrap_tcp_listener(
-        &self,
-        _: std::net::TcpListener,
-    ) -> io::Result<Arc<dyn AsyncTcpListener>> {
+    fn wrap_tcp_listener(&self, _: std::net::TcpListener) -> io::Result<Arc<dyn AsyncTcpListener>> {
         Err(io::ErrorKind::Unsupported.into())
     }
 
-    fn connect_tcp<'a>(
-        &'a self,
-        _: SocketAddr,
-    ) -> Boxed<'a, io::Result<Arc<dyn AsyncTcpStream>>> {
+    fn connect_tcp<'a>(&'a self, _: SocketAddr) -> Boxed<'a, io::Result<Arc<dyn AsyncTcpStream>>> {
         Box::pin(std::future::ready(Err(io::ErrorKind::Unsupported.into())))
     }
 

@@ -34,9 +34,15 @@ async fn both_directions() {
     assert_eq!(right.remote_fingerprint(), a.fingerprint());
     let ((to_right, mut from_right), (to_left, mut from_left)) = (left.split(), right.split());
     to_right.send(b"ping").await.unwrap();
-    assert_eq!(from_left.recv().await, Some(LinkEvent::Data(b"ping".to_vec())));
+    assert_eq!(
+        from_left.recv().await,
+        Some(LinkEvent::Data(b"ping".to_vec()))
+    );
     to_left.send(b"pong").await.unwrap();
-    assert_eq!(from_right.recv().await, Some(LinkEvent::Data(b"pong".to_vec())));
+    assert_eq!(
+        from_right.recv().await,
+        Some(LinkEvent::Data(b"pong".to_vec()))
+    );
     to_right.close().await;
     assert_eq!(from_left.recv().await, None);
     assert_eq!(from_right.recv().await, None);

@@ -241,12 +241,16 @@ impl Pending {
 
     async fn gather(&mut self) -> Result<(), LinkError> {
         let first = Instant::now() + FIRST_CANDIDATE;
-        let some = self.gathering.wait_for(|reached| *reached > Gathering::Nothing);
+        let some = self
+            .gathering
+            .wait_for(|reached| *reached > Gathering::Nothing);
         match timeout_at(first, some).await {
             Ok(seen) => drop(seen.map_err(|_| LinkError::Closed)?),
             Err(_) => return Err(LinkError::NoCandidate),
         }
-        let all = self.gathering.wait_for(|reached| *reached == Gathering::Complete);
+        let all = self
+            .gathering
+            .wait_for(|reached| *reached == Gathering::Complete);
         let _ = timeout_at(Instant::now() + GATHER, all).await;
         Ok(())
     }

@@ -6,8 +6,8 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use shared::crypto::manifest::Manifest;
 use shared::MessageId;
+use shared::crypto::manifest::Manifest;
 
 use super::message::{Class, Packet, Signed};
 use super::{LinkId, Mesh, Now, Output};
@@ -161,12 +161,7 @@ impl Mesh {
     }
 
     /// Keeps the pieces of our own message.
-    pub(super) fn keep_chunks(
-        &mut self,
-        now: Now,
-        message: &Arc<Signed>,
-        chunks: Vec<Arc<[u8]>>,
-    ) {
+    pub(super) fn keep_chunks(&mut self, now: Now, message: &Arc<Signed>, chunks: Vec<Arc<[u8]>>) {
         let held = Held {
             message: Arc::clone(message),
             hops: 0,

@@ -113,7 +113,9 @@ impl Direct {
 
     pub(super) fn deadline(&self) -> Option<Now> {
         let lookups = self.lookups.values().map(|lookup| lookup.next);
-        lookups.chain(self.sends.values().map(|send| send.next)).min()
+        lookups
+            .chain(self.sends.values().map(|send| send.next))
+            .min()
     }
 
     pub(super) fn learn_keys(&mut self, now: Now, peer: PeerId, keys: PublicKeys) {
@@ -146,7 +148,7 @@ impl Mesh {
     }
 
     /// The link towards a member: its own, or the one behind which it was last seen.
-    fn way(&self, now: Now, to: PeerId, not: Option<LinkId>) -> Option<LinkId> {
+    pub(super) fn way(&self, now: Now, to: PeerId, not: Option<LinkId>) -> Option<LinkId> {
         let neighbor = self
             .mesh_links()
             .find(|(_, link)| link.peer == to)
@@ -245,8 +247,16 @@ impl Mesh {
     ) {
         let peer = keys.address();
         let hops = hops.saturating_add(1);
-        let ours = self.direct.lookups.get(&peer).is_some_and(|lookup| lookup.ids.contains(&id))
-            || self.direct.sends.values().any(|send| send.sealed.to == peer);
+        let ours = self
+            .direct
+            .lookups
+            .get(&peer)
+            .is_some_and(|lookup| lookup.ids.contains(&id))
+            || self
+                .direct
+                .sends
+                .values()
+                .any(|send| send.sealed.to == peer);
         let back = self.direct.back.get(&id).copied();
         if !ours && back.is_none_or(|(_, to)| to != peer) {
             self.counters.rejected += 1;

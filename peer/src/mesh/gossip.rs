@@ -141,7 +141,13 @@ impl Mesh {
     }
 
     /// Sends to every neighbour but the author, the sender and those in `has`.
-    fn push(&mut self, from: Option<LinkId>, hops: u8, mut has: Vec<PeerId>, message: &Arc<Signed>) {
+    fn push(
+        &mut self,
+        from: Option<LinkId>,
+        hops: u8,
+        mut has: Vec<PeerId>,
+        message: &Arc<Signed>,
+    ) {
         let targets: Vec<(LinkId, PeerId)> = self
             .mesh_links()
             .filter(|(id, link)| {

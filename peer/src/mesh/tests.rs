@@ -1,14 +1,14 @@
 //! Whole meshes of cores in virtual time, with links as queues. Every random choice comes from a
 //! seed that is printed.
 
-use std::collections::{BTreeMap, BinaryHeap};
 use std::cmp::Reverse;
+use std::collections::{BTreeMap, BinaryHeap};
 use std::sync::Arc;
 use std::time::Duration;
 
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
-use rand::{Rng, SeedableRng};
+use rand::{RngExt, SeedableRng};
 use shared::crypto::Identity;
 use shared::crypto::envelope::{Content, Kind};
 use shared::crypto::manifest::{CHUNK, Manifest};
@@ -148,21 +148,15 @@ impl World {
         self.serial += 1;
         // The latency of a link never changes: it keeps the order.
         let latency = Duration::from_millis(10 + link.0 * 7 % 90);
-        self.queue.push(Reverse((self.now + latency, self.serial, to)));
+        self.queue
+            .push(Reverse((self.now + latency, self.serial, to)));
         self.arrivals.insert(self.serial, arrival);
     }
 
     fn deliver(&mut self, at: usize, arrival: Arrival) {
         match arrival {
             Arrival::Closed(link) => self.input(at, Input::LinkClosed(link)),
-            Arrival::Packet(
-                link,
-                Packet::Gossip {
-                    hops,
-                    has,
-                    message,
-                },
-            ) => {
+            Arrival::Packet(link, Packet::Gossip { hops, has, message }) => {
                 self.copies += 1;
                 let id = message.id;
                 if self.nodes[at].mesh.knows(&id) {
@@ -274,7 +268,10 @@ impl World {
             self.link(at, (at + 1) % count);
         }
         for _ in 0..count * (degree - 2) / 2 {
-            let (a, b) = (self.rng.random_range(0..count), self.rng.random_range(0..count));
+            let (a, b) = (
+                self.rng.random_range(0..count),
+                self.rng.random_range(0..count),
+            );
             if a != b && self.degree(a) < degree && self.degree(b) < degree {
                 self.link(a, b);
                 self.run(Duration::from_millis(200));
@@ -310,7 +307,7 @@ fn a_broadcast_waits_for_the_first_link_and_then_gives_up() {
     assert_eq!(world.delivered(1, first), 1);
     let published = |world: &World, at: usize, wanted: MessageId| {
         let mut events = world.nodes[at].events.iter();
-        events.any(|event| matches!(event, Output::Published(id) if *id == wanted))
+        events.any(|event| matches!(event, Output::Published(message) if message.id == wanted))
     };
     assert!(published(&world, 0, first));
     let mut alone = World::new(1, 6, 13);
@@ -351,9 +348,9 @@ fn a_direct_message_finds_its_receiver_over_many_hops() {
         let (sender, receiver) = (world.nodes[from].me, world.nodes[to].me);
         world.input(from, Input::FindKeys(receiver));
         world.run(Duration::from_secs(3));
-        let found = world.nodes[from].events.iter().any(|event| {
-            matches!(event, Output::Keys { peer, keys: Some(_) } if *peer == receiver)
-        });
+        let found = world.nodes[from].events.iter().any(
+            |event| matches!(event, Output::Keys { peer, keys: Some(_) } if *peer == receiver),
+        );
         assert!(found, "keys");
         for size in [100, 20_000] {
             let id = MessageId::new(world.rng.random());
@@ -385,9 +382,10 @@ fn a_direct_message_to_nobody_ends() {
     let nobody = PeerId::new([9; 20]);
     world.input(0, Input::FindKeys(nobody));
     world.run(Duration::from_secs(12));
-    let answered = world.nodes[0].events.iter().any(
-        |event| matches!(event, Output::Keys { peer, keys: None } if *peer == nobody),
-    );
+    let answered = world.nodes[0]
+        .events
+        .iter()
+        .any(|event| matches!(event, Output::Keys { peer, keys: None } if *peer == nobody));
     assert!(answered);
 }
 
@@ -464,7 +462,10 @@ fn two_links_to_one_peer_become_one_on_both_sides() {
         world.run(Duration::from_secs(1));
         assert_eq!(world.delivered(1, id), 1);
         for node in &world.nodes {
-            let connects = node.events.iter().filter(|event| matches!(event, Output::Connect(_)));
+            let connects = node
+                .events
+                .iter()
+                .filter(|event| matches!(event, Output::Connect(_)));
             assert_eq!(connects.count(), 1, "one to the application");
         }
     }
@@ -522,7 +523,14 @@ fn a_silent_neighbour_is_given_up() {
     assert_eq!(world.degree(0), 0);
     assert_eq!(world.degree(1), 0);
     let lost = |event: &Output| matches!(event, Output::Disconnect(_));
-    assert_eq!(world.nodes[0].events.iter().filter(|event| lost(event)).count(), 1);
+    assert_eq!(
+        world.nodes[0]
+            .events
+            .iter()
+            .filter(|event| lost(event))
+            .count(),
+        1
+    );
 }
 
 #[test]

@@ -26,7 +26,6 @@ pub(super) struct Author {
 }
 
 impl Author {
-
     pub(super) fn not_published(&mut self, id: MessageId, reason: String) {
         self.answer(id, Err(SendError::NotConnected(reason)));
     }
@@ -58,11 +57,17 @@ impl Swarm {
     pub(super) fn broadcast(&mut self, data: &Data, reply: Reply<Result<MessageId, SendError>>) {
         let bytes = data.as_bytes();
         let (signed, chunks) = if bytes.len() <= WHOLE {
-            (self.sign(Kind::Broadcast, content(data), &[], bytes), Vec::new())
+            (
+                self.sign(Kind::Broadcast, content(data), &[], bytes),
+                Vec::new(),
+            )
         } else {
             let manifest = Manifest::encode(bytes);
             let chunks = bytes.chunks(CHUNK).map(Arc::from).collect();
-            (self.sign(Kind::Manifest, content(data), &[], &manifest), chunks)
+            (
+                self.sign(Kind::Manifest, content(data), &[], &manifest),
+                chunks,
+            )
         };
         let message = match signed {
             Ok(message) => Arc::new(message),

@@ -268,7 +268,10 @@ impl Swarm {
         };
         let id = bridged_id(&read.id);
         let now = self.clock.now();
-        let new = self.compat.as_mut().is_some_and(|compat| compat.seen.insert(now, id, ()));
+        let new = self
+            .compat
+            .as_mut()
+            .is_some_and(|compat| compat.seen.insert(now, id, ()));
         if !new || self.mesh.knows(&id) || read.from == self.credentials.address {
             self.stats.duplicates += 1;
             return;
@@ -334,9 +337,7 @@ impl Swarm {
         let links: Vec<LinkId> = self
             .originals()
             .into_iter()
-            .filter(|(link, peer)| {
-                Some(*link) != from && *peer != read.from && !has.contains(peer)
-            })
+            .filter(|(link, peer)| Some(*link) != from && *peer != read.from && !has.contains(peer))
             .map(|(link, _)| link)
             .collect();
         let mut payload = Vec::new();
@@ -385,7 +386,9 @@ impl Swarm {
     /// The link to an original with this address.
     pub(super) fn original(&self, peer: PeerId) -> Option<LinkId> {
         let mut originals = self.originals().into_iter();
-        originals.find(|(_, other)| *other == peer).map(|(link, _)| link)
+        originals
+            .find(|(_, other)| *other == peer)
+            .map(|(link, _)| link)
     }
 
     /// Sends a direct message to an original among our neighbours, which acknowledges nothing.
@@ -396,7 +399,9 @@ impl Swarm {
         data: &Data,
         reply: Reply<Result<Receipt, SendError>>,
     ) {
-        let text = data.as_text().and_then(|text| text_for_originals(text.as_bytes()));
+        let text = data
+            .as_text()
+            .and_then(|text| text_for_originals(text.as_bytes()));
         let result = match text {
             None => Err(SendError::NotForOriginals),
             Some(text) => {
@@ -422,7 +427,10 @@ impl Swarm {
     }
 
     fn certify(&mut self, work: Work) -> bool {
-        let taken = self.compat.as_ref().is_some_and(|compat| compat.work.try_send(work).is_ok());
+        let taken = self
+            .compat
+            .as_ref()
+            .is_some_and(|compat| compat.work.try_send(work).is_ok());
         if !taken {
             self.count_dropped(1);
         }

@@ -180,9 +180,9 @@ impl Swarm {
             self.sign(Kind::Part, content, &[to], &payload)
         };
         let from = self.credentials.address;
-        let sealed = signed.ok().and_then(|signed| {
-            seal::seal(&signed.bytes, from, &keys, &rt::random()).ok()
-        });
+        let sealed = signed
+            .ok()
+            .and_then(|signed| seal::seal(&signed.bytes, from, &keys, &rt::random()).ok());
         // Keys with which nothing can be sealed belong to nobody.
         let Some((body, key)) = sealed else {
             return self.directs.finish(id, Receipt::Unreachable);
@@ -193,7 +193,9 @@ impl Swarm {
             to,
             body: body.into(),
         };
-        self.directs.sent.insert(sealed.id, Sent { key, outgoing: id });
+        self.directs
+            .sent
+            .insert(sealed.id, Sent { key, outgoing: id });
         self.mesh_input(Input::Direct(Arc::new(sealed)));
     }
 

@@ -111,8 +111,8 @@ impl Swarm {
         let Some(signed) = self.mesh.manifest(&message) else {
             return;
         };
-        let fits = Manifest::decode(signed.payload())
-            .is_ok_and(|manifest| manifest.check(index, data));
+        let fits =
+            Manifest::decode(signed.payload()).is_ok_and(|manifest| manifest.check(index, data));
         if !fits {
             return self.strike(link, "piece that does not fit its manifest");
         }

@@ -122,7 +122,9 @@ impl Outbox {
 
     fn lock(&self) -> MutexGuard<'_, Queue> {
         // Nothing below panics while it holds the lock.
-        self.queue.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+        self.queue
+            .lock()
+            .unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 }
 
@@ -205,10 +207,18 @@ mod tests {
         ] {
             assert_eq!(outbox.push(class, frame(byte, quarter)), 0);
         }
-        assert_eq!(outbox.push(Class::Own, frame(5, quarter)), 1, "the older bulk");
+        assert_eq!(
+            outbox.push(Class::Own, frame(5, quarter)),
+            1,
+            "the older bulk"
+        );
         assert_eq!(outbox.push(Class::ForwardedBulk, frame(6, quarter)), 1);
         assert_eq!(outbox.push(Class::Control, frame(7, 2 * quarter)), 2);
-        assert_eq!(outbox.push(Class::Forwarded, frame(8, quarter)), 1, "no room for it");
+        assert_eq!(
+            outbox.push(Class::Forwarded, frame(8, quarter)),
+            1,
+            "no room for it"
+        );
         let all = drain(&outbox).await;
         let kept = |byte: u8| all.iter().filter(|at| **at == byte).count() >= quarter;
         let kept: Vec<u8> = (1..=8).filter(|byte| kept(*byte)).collect();

@@ -3,8 +3,8 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use shared::crypto::part::Part;
 use shared::PeerId;
+use shared::crypto::part::Part;
 
 use crate::mesh::Now;
 
@@ -110,7 +110,10 @@ impl Parts {
     }
 
     pub(super) fn deadline(&self) -> Option<Now> {
-        self.groups.values().map(|group| group.last + PATIENCE).min()
+        self.groups
+            .values()
+            .map(|group| group.last + PATIENCE)
+            .min()
     }
 }
 
@@ -135,8 +138,15 @@ mod tests {
         let now = Now::ZERO;
         assert_eq!(parts.add(now, ALICE, &part(1, 2, b"c")), Added::Kept);
         assert_eq!(parts.add(now, ALICE, &part(1, 0, b"a")), Added::Kept);
-        assert_eq!(parts.add(now, ALICE, &part(1, 0, b"X")), Added::Kept, "the first one counts");
-        assert_eq!(parts.add(now, ALICE, &part(1, 1, b"b")), Added::Whole(b"abc".to_vec()));
+        assert_eq!(
+            parts.add(now, ALICE, &part(1, 0, b"X")),
+            Added::Kept,
+            "the first one counts"
+        );
+        assert_eq!(
+            parts.add(now, ALICE, &part(1, 1, b"b")),
+            Added::Whole(b"abc".to_vec())
+        );
         assert_eq!(parts.bytes, 0);
         assert!(parts.deadline().is_none());
     }
@@ -155,8 +165,16 @@ mod tests {
             count: 2,
             ..part(1, 1, b"b")
         };
-        assert_eq!(parts.add(now, ALICE, &wrong), Added::Refused, "another count");
-        assert_eq!(parts.add(now, ALICE, &part(1, 3, b"b")), Added::Refused, "beyond the count");
+        assert_eq!(
+            parts.add(now, ALICE, &wrong),
+            Added::Refused,
+            "another count"
+        );
+        assert_eq!(
+            parts.add(now, ALICE, &part(1, 3, b"b")),
+            Added::Refused,
+            "beyond the count"
+        );
         parts.expire(PATIENCE);
         assert_eq!(parts.bytes, 0);
         assert_eq!(parts.add(PATIENCE, ALICE, &part(9, 0, b"a")), Added::Kept);

@@ -57,9 +57,7 @@ impl Trackers {
                 known.members = Some(complete.saturating_add(*incomplete));
             }
             TrackerEvent::Failure { reason, .. } => known.failure = Some(reason.clone()),
-            TrackerEvent::Due(_)
-            | TrackerEvent::Offer { .. }
-            | TrackerEvent::Answer { .. } => {}
+            TrackerEvent::Due(_) | TrackerEvent::Offer { .. } | TrackerEvent::Answer { .. } => {}
         }
     }
 
@@ -123,7 +121,10 @@ impl Trackers {
                 format!("connecting to {}", urls.join(", "))
             }
             [(_, (error, retry))] if self.0.len() == 1 => {
-                format!("no tracker reached: {error}, retrying in {}", seconds(*retry))
+                format!(
+                    "no tracker reached: {error}, retrying in {}",
+                    seconds(*retry)
+                )
             }
             several => {
                 let each: Vec<String> = several
@@ -184,15 +185,27 @@ mod tests {
         let expected = format!("4 of 6 links, {expected}");
         assert_eq!(said(&trackers, 4), (State::Degraded, expected));
         trackers.note(&TrackerEvent::Connected(TrackerId::new(0)));
-        assert_eq!(said(&trackers, 0), (State::Connecting, "announcing".to_owned()));
+        assert_eq!(
+            said(&trackers, 0),
+            (State::Connecting, "announcing".to_owned())
+        );
         trackers.note(&announced(1));
         let expected = "nobody else is here yet".to_owned();
         assert_eq!(said(&trackers, 0), (State::Connecting, expected));
         trackers.note(&announced(2));
-        assert_eq!(said(&trackers, 1), (State::Joined, "1 of 6 links".to_owned()));
+        assert_eq!(
+            said(&trackers, 1),
+            (State::Joined, "1 of 6 links".to_owned())
+        );
         trackers.note(&announced(20));
-        assert_eq!(said(&trackers, 2), (State::Degraded, "2 of 6 links".to_owned()));
-        assert_eq!(said(&trackers, 3), (State::Joined, "3 of 6 links".to_owned()));
+        assert_eq!(
+            said(&trackers, 2),
+            (State::Degraded, "2 of 6 links".to_owned())
+        );
+        assert_eq!(
+            said(&trackers, 3),
+            (State::Joined, "3 of 6 links".to_owned())
+        );
     }
 
     #[test]
@@ -201,7 +214,10 @@ mod tests {
         trackers.note(&lost(0, 2));
         trackers.note(&lost(1, 3));
         let reason = trackers.status(0, 6).reason;
-        assert!(reason.contains("a.example") && reason.contains("b.example"), "{reason}");
+        assert!(
+            reason.contains("a.example") && reason.contains("b.example"),
+            "{reason}"
+        );
         trackers.note(&TrackerEvent::Connected(TrackerId::new(1)));
         assert_eq!(trackers.status(3, 6).state, State::Joined);
     }

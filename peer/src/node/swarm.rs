@@ -266,10 +266,15 @@ impl Swarm {
     fn on_tracker(&mut self, event: TrackerEvent) {
         self.known.note(&event);
         match event {
-            TrackerEvent::Lost { tracker, ref error, .. } => {
+            TrackerEvent::Lost {
+                tracker, ref error, ..
+            } => {
                 tracing::info!(tracker = tracker.index(), %error, "tracker lost");
             }
-            TrackerEvent::Failure { tracker, ref reason } => {
+            TrackerEvent::Failure {
+                tracker,
+                ref reason,
+            } => {
                 tracing::warn!(tracker = tracker.index(), %reason, "tracker refused");
             }
             TrackerEvent::Connected(_) | TrackerEvent::Announced { .. } => {}
@@ -287,7 +292,11 @@ impl Swarm {
                 offered,
                 token,
             } => {
-                if self.links.get(&link).is_some_and(|entry| entry.expected != peer) {
+                if self
+                    .links
+                    .get(&link)
+                    .is_some_and(|entry| entry.expected != peer)
+                {
                     tracing::debug!(%peer, "not the peer that the tracker named");
                     return self.close_link(link, None);
                 }

@@ -229,12 +229,7 @@ impl Signal {
     }
 
     /// Takes an input. Follow with [`poll_output`](Self::poll_output).
-    pub(crate) fn handle(
-        &mut self,
-        now: Now,
-        input: Input,
-        is_neighbor: impl Fn(&PeerId) -> bool,
-    ) {
+    pub(crate) fn handle(&mut self, now: Now, input: Input, is_neighbor: impl Fn(&PeerId) -> bool) {
         self.expire(now);
         match input {
             Input::Due { tracker, want } => self.on_due(now, tracker, want),
@@ -258,7 +253,8 @@ impl Signal {
                         offer_id,
                     };
                     let attempt = self.start(now + MAKE, stage);
-                    self.out.push_back(Output::MakeAnswer { attempt, peer, sdp });
+                    self.out
+                        .push_back(Output::MakeAnswer { attempt, peer, sdp });
                 }
             }
             Input::AnswerMade { attempt, sdp } => self.on_answer_made(now, attempt, sdp),
@@ -300,7 +296,9 @@ impl Signal {
     }
 
     fn on_due(&mut self, now: Now, tracker: TrackerId, want: usize) {
-        let target = POOL.min(want).min((want + SPARE).saturating_sub(self.busy()));
+        let target = POOL
+            .min(want)
+            .min((want + SPARE).saturating_sub(self.busy()));
         for _ in self.pool(now)..target {
             let attempt = self.start(now + MAKE, Stage::Offering);
             self.out.push_back(Output::MakeOffer { attempt });
@@ -315,7 +313,10 @@ impl Signal {
 
     /// Attempts that may become links.
     fn busy(&self) -> usize {
-        self.attempts.values().filter(|attempt| attempt.peer().is_some()).count()
+        self.attempts
+            .values()
+            .filter(|attempt| attempt.peer().is_some())
+            .count()
     }
 
     /// Offers that are being made or can be sent out.
@@ -377,9 +378,19 @@ impl Signal {
         {
             self.answered.pop_front();
         }
-        let shunned = self.failures.get(&peer).is_some_and(|failures| now < failures.until);
-        let to_it = self.answered.iter().filter(|(_, other)| *other == peer).count();
-        let connecting = self.attempts.values().any(|attempt| attempt.peer() == Some(peer));
+        let shunned = self
+            .failures
+            .get(&peer)
+            .is_some_and(|failures| now < failures.until);
+        let to_it = self
+            .answered
+            .iter()
+            .filter(|(_, other)| *other == peer)
+            .count();
+        let connecting = self
+            .attempts
+            .values()
+            .any(|attempt| attempt.peer() == Some(peer));
         peer != self.me
             && want > 0
             && self.busy() < want + SPARE
@@ -440,7 +451,10 @@ impl Signal {
         let Some(peer) = self.attempts.remove(&id).and_then(|attempt| attempt.peer()) else {
             return;
         };
-        let count = self.failures.get(&peer).map_or(0, |failures| failures.count);
+        let count = self
+            .failures
+            .get(&peer)
+            .map_or(0, |failures| failures.count);
         let shunned = SHUNNED[count.min(SHUNNED.len() - 1)];
         let failures = Failures {
             count: count + 1,

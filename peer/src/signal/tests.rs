@@ -90,7 +90,10 @@ fn offers_are_reused_until_they_are_too_old() {
     };
     assert_eq!(*by, peer(1));
     let out = signal.give(s(51), Input::Timeout);
-    assert!(matches!(out[..], [Output::Drop { .. }, Output::Drop { .. }]), "{out:?}");
+    assert!(
+        matches!(out[..], [Output::Drop { .. }, Output::Drop { .. }]),
+        "{out:?}"
+    );
     assert!(signal.answer(s(51), peer(2), first[1]).is_empty());
 }
 
@@ -101,7 +104,11 @@ fn the_first_answer_takes_the_offer() {
     assert_eq!(signal.answer(s(1), peer(1), offers[0]).len(), 1);
     assert!(signal.answer(s(1), peer(2), offers[0]).is_empty());
     assert!(signal.answer(s(1), ME, offers[1]).is_empty());
-    assert_eq!(signal.due(s(15), 1), offers[1..], "the others are still there");
+    assert_eq!(
+        signal.due(s(15), 1),
+        offers[1..],
+        "the others are still there"
+    );
 }
 
 #[test]
@@ -124,7 +131,10 @@ fn an_announce_does_not_wait_for_a_slow_offer() {
     };
     assert_eq!(signal.poll_timeout(), Some(s(3)));
     let out = signal.give(s(3), Input::Timeout);
-    assert!(matches!(&out[..], [Output::Announce { offers, .. }] if offers.is_empty()), "{out:?}");
+    assert!(
+        matches!(&out[..], [Output::Announce { offers, .. }] if offers.is_empty()),
+        "{out:?}"
+    );
     let out = signal.give(s(20), Input::Timeout);
     assert_eq!(out, [Output::Drop { attempt }]);
     let sdp = "late".into();
@@ -136,19 +146,37 @@ fn an_announce_does_not_wait_for_a_slow_offer() {
 fn one_attempt_a_peer_and_two_answers_a_minute() {
     let mut signal = signal();
     let attempt = answering(&signal.offer(s(0), peer(1), 1));
-    assert!(signal.offer(s(0), peer(1), 2).is_empty(), "one is under way");
+    assert!(
+        signal.offer(s(0), peer(1), 2).is_empty(),
+        "one is under way"
+    );
     let sdp = "ours".to_owned();
     let out = signal.give(s(1), Input::AnswerMade { attempt, sdp });
     assert!(matches!(out[..], [Output::SendAnswer { .. }]));
     signal.give(s(1), Input::AttemptFailed { attempt });
-    assert!(signal.offer(s(5), peer(1), 3).is_empty(), "5 s after a failure");
+    assert!(
+        signal.offer(s(5), peer(1), 3).is_empty(),
+        "5 s after a failure"
+    );
     assert!(signal.offer(s(7), peer(1), 1).is_empty(), "known");
     let attempt = answering(&signal.offer(s(7), peer(1), 4));
     signal.give(s(8), Input::AttemptFailed { attempt });
-    assert!(signal.offer(s(22), peer(1), 5).is_empty(), "15 s after the second");
-    assert!(signal.offer(s(24), peer(1), 6).is_empty(), "two in this minute");
+    assert!(
+        signal.offer(s(22), peer(1), 5).is_empty(),
+        "15 s after the second"
+    );
+    assert!(
+        signal.offer(s(24), peer(1), 6).is_empty(),
+        "two in this minute"
+    );
     let attempt = answering(&signal.offer(s(68), peer(1), 7));
-    signal.give(s(69), Input::AttemptOpened { attempt, peer: peer(1) });
+    signal.give(
+        s(69),
+        Input::AttemptOpened {
+            attempt,
+            peer: peer(1),
+        },
+    );
     let attempt = answering(&signal.offer(s(70), peer(1), 8));
     signal.give(s(70), Input::AttemptFailed { attempt });
     answering(&signal.offer(s(130), peer(1), 9));
@@ -157,12 +185,16 @@ fn one_attempt_a_peer_and_two_answers_a_minute() {
 #[test]
 fn answers_are_bounded() {
     let mut signal = signal();
-    let taken = (1..=20).filter(|n| !signal.offer(s(0), peer(*n), *n).is_empty()).count();
+    let taken = (1..=20)
+        .filter(|n| !signal.offer(s(0), peer(*n), *n).is_empty())
+        .count();
     assert_eq!(taken, 8, "six links wanted and two to spare");
     for attempt in signal.attempts.keys().copied().collect::<Vec<_>>() {
         signal.give(s(1), Input::AnswerFailed { attempt });
     }
-    let taken = (21..=40).filter(|n| !signal.offer(s(2), peer(*n), *n).is_empty()).count();
+    let taken = (21..=40)
+        .filter(|n| !signal.offer(s(2), peer(*n), *n).is_empty())
+        .count();
     assert_eq!(taken, 2, "ten in a minute");
     assert!(signal.offer(s(3), ME, 50).is_empty());
 }
@@ -195,7 +227,10 @@ fn random_inputs_keep_the_bounds() {
         for _ in 0..2_000 {
             now += Duration::from_millis(rng.random_range(0..2_000));
             let any = |rng: &mut StdRng, known: &[AttemptId]| {
-                known.get(rng.random_range(0..known.len().max(1))).copied().unwrap_or(AttemptId(9))
+                known
+                    .get(rng.random_range(0..known.len().max(1)))
+                    .copied()
+                    .unwrap_or(AttemptId(9))
             };
             let by = peer(rng.random_range(0..12));
             let want = rng.random_range(0..7);
@@ -243,9 +278,18 @@ fn random_inputs_keep_the_bounds() {
                 }
             }
             assert!(signal.busy() <= 6 + SPARE + 2 * POOL, "seed {seed}");
-            assert!(signal.attempts.values().all(|attempt| attempt.deadline > now), "seed {seed}");
+            assert!(
+                signal
+                    .attempts
+                    .values()
+                    .all(|attempt| attempt.deadline > now),
+                "seed {seed}"
+            );
         }
         signal.give(now + OPEN, Input::Timeout);
-        assert!(signal.attempts.is_empty() && signal.waiting.is_empty(), "seed {seed}");
+        assert!(
+            signal.attempts.is_empty() && signal.waiting.is_empty(),
+            "seed {seed}"
+        );
     }
 }

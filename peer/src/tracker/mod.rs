@@ -106,7 +106,10 @@ pub(crate) enum TrackerEvent {
         sdp: String,
     },
     /// It refused something.
-    Failure { tracker: TrackerId, reason: String },
+    Failure {
+        tracker: TrackerId,
+        reason: String,
+    },
 }
 
 impl TrackerEvent {
@@ -389,9 +392,14 @@ impl Task {
     fn message(&mut self, command: Command) -> Option<Message> {
         let json = match command {
             Command::Announce(offers) => {
-                let event = if self.joined { Event::Update } else { Event::Started };
+                let event = if self.joined {
+                    Event::Update
+                } else {
+                    Event::Started
+                };
                 self.joined = true;
-                self.schedule.announced(self.clock.now(), rand::rng().random());
+                self.schedule
+                    .announced(self.clock.now(), rand::rng().random());
                 self.announce(event, &offers)
             }
             Command::Answer { to, offer_id, sdp } => {

@@ -154,7 +154,10 @@ mod tests {
         let mut backoff = Backoff::default();
         let pauses: Vec<u64> = (0..9).map(|_| backoff.next(0.0).as_secs()).collect();
         assert_eq!(pauses, [1, 2, 4, 8, 16, 32, 60, 60, 60]);
-        assert!(backoff.next(0.999) > s(45), "shortened by a quarter at most");
+        assert!(
+            backoff.next(0.999) > s(45),
+            "shortened by a quarter at most"
+        );
         backoff.reset();
         assert_eq!(backoff.next(0.0), s(1));
     }
@@ -174,7 +177,11 @@ mod tests {
         schedule.set_need(Need::Hungry, s(25), 0.0);
         assert_eq!(schedule.due(), s(36));
         schedule.set_own(s(1), s(25), 0.0);
-        assert_eq!(schedule.due(), s(25), "never closer than 15 s, and not in the past");
+        assert_eq!(
+            schedule.due(),
+            s(25),
+            "never closer than 15 s, and not in the past"
+        );
         schedule.announced(s(25), 0.0);
         assert_eq!(schedule.due(), s(40));
     }

@@ -74,7 +74,9 @@ async fn open(url: &TrackerUrl, tls: &Arc<ClientConfig>) -> io::Result<Box<dyn S
         return Ok(Box::new(tcp));
     }
     let name = ServerName::try_from(url.host().to_owned()).map_err(io::Error::other)?;
-    let stream = TlsConnector::from(Arc::clone(tls)).connect(name, tcp).await?;
+    let stream = TlsConnector::from(Arc::clone(tls))
+        .connect(name, tcp)
+        .await?;
     Ok(Box::new(stream))
 }
 
@@ -96,10 +98,15 @@ pub(super) async fn get(url: &TrackerUrl, path: &str, tls: &Arc<ClientConfig>) -
     let fetch = async {
         let mut stream = open(url, tls).await.ok()?;
         let host = url.authority();
-        let request = format!("GET {path} HTTP/1.0\r\nHost: {host}\r\nAccept: application/json\r\n\r\n");
+        let request =
+            format!("GET {path} HTTP/1.0\r\nHost: {host}\r\nAccept: application/json\r\n\r\n");
         stream.write_all(request.as_bytes()).await.ok()?;
         let mut answer = Vec::new();
-        stream.take(MAX_ANSWER).read_to_end(&mut answer).await.ok()?;
+        stream
+            .take(MAX_ANSWER)
+            .read_to_end(&mut answer)
+            .await
+            .ok()?;
         let head = answer.windows(4).position(|end| end == b"\r\n\r\n")?;
         let status = std::str::from_utf8(&answer[..head]).ok()?.lines().next()?;
         let ok = status.starts_with("HTTP/1.") && status.split(' ').nth(1) == Some("200");

@@ -58,7 +58,9 @@ impl TrackerUrl {
 
     /// `HOST` or `HOST:PORT`, as in the header `Host`.
     pub(super) fn authority(&self) -> &str {
-        self.uri.authority().map_or("", |authority| authority.as_str())
+        self.uri
+            .authority()
+            .map_or("", |authority| authority.as_str())
     }
 }
 
@@ -88,8 +90,14 @@ impl FromStr for TrackerUrl {
             return Err(refuse("user names are not supported"));
         }
         let host = authority.host();
-        let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
-        let port = authority.as_str().rsplit_once(':').is_some_and(|(_, port)| !port.ends_with(']'));
+        let host = host
+            .strip_prefix('[')
+            .and_then(|host| host.strip_suffix(']'))
+            .unwrap_or(host);
+        let port = authority
+            .as_str()
+            .rsplit_once(':')
+            .is_some_and(|(_, port)| !port.ends_with(']'));
         if host.is_empty() {
             return Err(refuse("no host"));
         }
@@ -120,7 +128,12 @@ mod tests {
     fn addresses_and_their_ports() {
         for (text, host, port, local) in [
             ("ws://localhost:3000", "localhost", 3000, true),
-            ("wss://tracker.example/announce", "tracker.example", 443, false),
+            (
+                "wss://tracker.example/announce",
+                "tracker.example",
+                443,
+                false,
+            ),
             ("ws://192.168.1.2", "192.168.1.2", 80, true),
             ("ws://[::1]:3000", "::1", 3000, true),
             ("wss://[2001:db8::1]", "2001:db8::1", 443, false),
@@ -128,7 +141,11 @@ mod tests {
             ("ws://pi.local:3000", "pi.local", 3000, true),
         ] {
             let url: TrackerUrl = text.parse().unwrap();
-            assert_eq!((url.host(), url.port(), url.is_local()), (host, port, local), "{text}");
+            assert_eq!(
+                (url.host(), url.port(), url.is_local()),
+                (host, port, local),
+                "{text}"
+            );
             assert_eq!(url.to_string(), text);
         }
     }
