@@ -11,6 +11,7 @@ mod binary;
 mod http;
 mod limits;
 mod liveness;
+mod mesh;
 mod operation;
 mod ownership;
 mod relay;
