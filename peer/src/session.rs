@@ -26,7 +26,8 @@ pub(crate) struct Credentials {
     pub(crate) identity: Arc<Identity>,
     pub(crate) topic_key: TopicKey,
     pub(crate) info_hash: InfoHash,
-    /// Our address, the hash of the identity's public keys.
+    /// Our address, the hash of the identity's public keys. In compatibility mode it may be any
+    /// other: then we cannot prove it, and are a peer of Easypeers 1 to everybody.
     pub(crate) address: PeerId,
     /// Takes peers of Easypeers 1 as well.
     pub(crate) compat: bool,
@@ -203,7 +204,11 @@ impl Session {
             role: self.credentials.kind,
         };
         let mut payload = Vec::with_capacity(256);
-        ExtensionHandshake::ours(hello, self.credentials.compat).encode(&mut payload);
+        let mut ours = ExtensionHandshake::ours(hello, self.credentials.compat);
+        if self.credentials.address != self.credentials.identity.address() {
+            ours.ep2 = None;
+        }
+        ours.encode(&mut payload);
         write_extended(0, &payload, out)?;
         self.state = State::Extension {
             peer: theirs.peer_id,
@@ -221,7 +226,8 @@ impl Session {
             return Ok(None);
         };
         let theirs = ExtensionHandshake::decode(payload)?;
-        let Some(ep2) = theirs.ep2 else {
+        let provable = self.credentials.address == self.credentials.identity.address();
+        let Some(ep2) = theirs.ep2.filter(|_| provable) else {
             return self.on_compat(peer, theirs.sw_easypeers.map(Into::into));
         };
         let keys = PublicKeys::new(ep2.hello.keys);
@@ -308,12 +314,9 @@ impl Session {
         }
     }
 
-    /// Appends a message in the extension that was agreed on: a frame, or in compatibility mode a
-    /// message of Easypeers 1.
-    ///
-    /// # Errors
-    /// [`StreamError::TooLong`].
-    pub(crate) fn number(&self) -> u8 {
+    /// The number under which the other side takes what was agreed on: frames, or messages of
+    /// Easypeers 1.
+    pub(crate) const fn number(&self) -> u8 {
         self.number
     }
 }
@@ -325,3 +328,6 @@ fn write_frame(number: u8, frame: &Frame<'_>, out: &mut Vec<u8>) -> Result<(), S
     write_extended(number, &payload, out)?;
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

@@ -85,7 +85,8 @@ impl Peer {
             peers.iter().map(|peer| peer.address).collect()
         };
         if linked().len() < count {
-            self.until(|_| (linked().len() >= count).then_some(())).await;
+            self.until(|_| (linked().len() >= count).then_some(()))
+                .await;
         }
         linked()
     }

@@ -45,6 +45,9 @@ pub enum JoinError {
     /// The password is none.
     #[error(transparent)]
     Password(#[from] TopicError),
+    /// An address that is not that of the identity's keys, outside compatibility mode.
+    #[error("the address {0} does not belong to this peer's keys")]
+    ForeignAddress(PeerId),
     /// WebRTC could not be started: addresses, ports or ICE servers.
     #[error(transparent)]
     Link(#[from] LinkError),
@@ -134,9 +137,9 @@ pub(crate) struct View {
 }
 
 impl View {
-    pub(crate) fn new(identity: &Identity, identifier: InfoHash, options: &Options) -> Self {
+    pub(crate) fn new(address: PeerId, identifier: InfoHash, options: &Options) -> Self {
         Self {
-            address: identity.address(),
+            address,
             identifier,
             max_peers: options.max_peers,
             timeout: options.timeout,
@@ -247,6 +250,16 @@ impl Easypeers {
     #[must_use]
     pub fn address(&self) -> PeerId {
         self.view(|view| view.address)
+    }
+
+    /// Goes by another address: leaves, and joins again. Only in compatibility mode; the address of
+    /// the identity's keys is always taken.
+    ///
+    /// # Errors
+    /// [`SendError::ForeignAddress`], [`SendError::Closed`].
+    pub async fn set_address(&self, address: PeerId) -> Result<(), SendError> {
+        self.ask(|reply| Command::SetAddress { address, reply })
+            .await?
     }
 
     /// Becomes another peer: leaves, and joins again under this identity.

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use shared::InfoHash;
+use shared::{InfoHash, PeerId};
 
 use crate::Identity;
 use crate::link::{IceServer, UdpPorts};
@@ -52,6 +52,9 @@ pub struct Options {
     pub identifier: Option<InfoHash>,
     /// Who this peer is; default a new identity.
     pub identity: Option<Arc<Identity>>,
+    /// The address; default that of the identity. Any other is an error outside compatibility mode,
+    /// and there makes this peer one of Easypeers 1 to everybody: it cannot prove to be that address.
+    pub address: Option<PeerId>,
     /// Only peers with the same password are let in, and let us in.
     pub password: Option<String>,
     /// STUN and TURN servers.
@@ -76,6 +79,7 @@ impl Default for Options {
             trackers: DEFAULT_TRACKER.parse().into_iter().collect(),
             identifier: None,
             identity: None,
+            address: None,
             password: None,
             ice_servers: IceServers::Auto,
             relay_only: false,

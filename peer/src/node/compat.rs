@@ -367,13 +367,14 @@ impl Swarm {
         let Some(text) = text else {
             return self.count_dropped(1);
         };
-        let ours = signed.origin == self.credentials.address;
+        let me = self.credentials.address;
+        let ours = signed.origin == self.credentials.identity.address();
         if !ours {
-            has.push(self.credentials.address);
+            has.push(me);
         }
         let work = Work::Make {
             id: original_id(signed.id),
-            from: signed.origin,
+            from: if ours { me } else { signed.origin },
             to: None,
             has,
             text,

@@ -20,6 +20,8 @@ mod outbox;
 mod parts;
 mod status;
 mod swarm;
+#[cfg(test)]
+mod tests;
 
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
@@ -58,6 +60,10 @@ pub(crate) enum Command {
         identity: Arc<Identity>,
         reply: Reply<()>,
     },
+    SetAddress {
+        address: PeerId,
+        reply: Reply<Result<(), SendError>>,
+    },
     SetIdentifier {
         identifier: InfoHash,
         reply: Reply<()>,
@@ -81,6 +87,8 @@ struct Node {
     topic: String,
     options: Options,
     identity: Arc<Identity>,
+    /// Where it is not that of the identity.
+    address: Option<PeerId>,
     identifier: InfoHash,
     transport: Arc<Transport>,
     commands: mpsc::Receiver<Command>,
@@ -119,11 +127,22 @@ pub(crate) async fn spawn(
         },
     })
     .await?;
-    let view = View::new(&identity, identifier, &options);
+    let address = options
+        .address
+        .filter(|address| *address != identity.address());
+    if let Some(address) = address.filter(|_| !options.compat) {
+        return Err(JoinError::ForeignAddress(address));
+    }
+    let view = View::new(
+        address.unwrap_or_else(|| identity.address()),
+        identifier,
+        &options,
+    );
     let mut node = Node {
         topic,
         options,
         identity,
+        address,
         identifier,
         transport: Arc::new(transport),
         commands,
@@ -141,6 +160,22 @@ pub(crate) async fn spawn(
     Ok(view)
 }
 
+/// Whom to tell that the next membership has begun.
+enum Joined {
+    Plain(Reply<()>),
+    Checked(Reply<Result<(), SendError>>),
+}
+
+impl Joined {
+    fn send(self) {
+        // Who gave up waiting is no concern.
+        match self {
+            Self::Plain(reply) => drop(reply.send(())),
+            Self::Checked(reply) => drop(reply.send(Ok(()))),
+        }
+    }
+}
+
 impl Node {
     /// One membership, from joining to leaving; the credentials of the next one, if there is one.
     async fn live(&mut self, credentials: Arc<Credentials>) -> Option<Arc<Credentials>> {
@@ -154,11 +189,16 @@ impl Node {
             }
             End::SetIdentity(identity, reply) => {
                 self.identity = identity;
-                reply
+                self.address = None;
+                Joined::Plain(reply)
+            }
+            End::SetAddress(address, reply) => {
+                self.address = Some(address).filter(|address| *address != self.identity.address());
+                Joined::Checked(reply)
             }
             End::SetIdentifier(identifier, reply) => {
                 self.identifier = identifier;
-                reply
+                Joined::Plain(reply)
             }
         };
         // The password has passed before; if it does not now, the peer ends rather than join others.
@@ -168,7 +208,7 @@ impl Node {
             view.address = address;
             view.identifier = credentials.info_hash;
         });
-        let _ = reply.send(());
+        reply.send();
         Some(credentials)
     }
 
@@ -188,7 +228,7 @@ impl Node {
             identity: Arc::clone(&self.identity),
             topic_key,
             info_hash,
-            address: self.identity.address(),
+            address: self.address.unwrap_or_else(|| self.identity.address()),
             compat: self.options.compat,
             kind: Role::Native,
         }))

@@ -17,7 +17,7 @@ use super::link::{FromLink, Traffic};
 use super::outbox::Outbox;
 use super::status;
 use super::{Command, Node, Reply};
-use crate::api::{Event, PeerInfo, Stats, Status, View};
+use crate::api::{Event, PeerInfo, SendError, Stats, Status, View};
 use crate::link::Transport;
 use crate::mesh::message::Class;
 use crate::mesh::{Goodbye, Input, LinkId, Mesh, Now, Output, Reason, Settings};
@@ -49,6 +49,7 @@ const LEAVE: Duration = Duration::from_secs(2);
 pub(super) enum End {
     Closed(Option<Reply<()>>),
     SetIdentity(Arc<Identity>, Reply<()>),
+    SetAddress(PeerId, Reply<Result<(), SendError>>),
     SetIdentifier(InfoHash, Reply<()>),
 }
 
@@ -191,6 +192,16 @@ impl Swarm {
                     Some(Command::SetIdentity { identity, reply }) => {
                         return End::SetIdentity(identity, reply);
                     }
+                    Some(Command::SetAddress { address, reply }) => {
+                        if address != self.credentials.address
+                            && address != self.credentials.identity.address()
+                            && !self.credentials.compat
+                        {
+                            let _ = reply.send(Err(SendError::ForeignAddress(address)));
+                        } else {
+                            return End::SetAddress(address, reply);
+                        }
+                    }
                     Some(Command::SetIdentifier { identifier, reply }) => {
                         return End::SetIdentifier(identifier, reply);
                     }
@@ -260,6 +271,7 @@ impl Swarm {
             Command::SetIdentity { reply, .. }
             | Command::SetIdentifier { reply, .. }
             | Command::Close { reply } => drop(reply),
+            Command::SetAddress { reply, .. } => drop(reply),
         }
     }
 

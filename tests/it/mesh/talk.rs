@@ -19,8 +19,15 @@ async fn two_peers_meet_and_talk() {
     assert_eq!(message.data, Data::from("hello"));
     assert!(message.verified && !message.direct);
 
-    let receipt = bob.handle.send_to(alice.address(), vec![0, 255]).await.unwrap();
-    assert!(matches!(receipt, Receipt::Delivered { hops: 1, .. }), "{receipt:?}");
+    let receipt = bob
+        .handle
+        .send_to(alice.address(), vec![0, 255])
+        .await
+        .unwrap();
+    assert!(
+        matches!(receipt, Receipt::Delivered { hops: 1, .. }),
+        "{receipt:?}"
+    );
     let message = alice.message().await;
     assert_eq!(message.data, Data::from(vec![0, 255]));
     assert!(message.verified && message.direct);
