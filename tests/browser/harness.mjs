@@ -117,6 +117,42 @@ async function startBinary (deny) {
   }
 }
 
+// ---------------------------------------------------------------- native peers
+
+/** Starts `peer --json` on loopback: its events in `events`, lines to it by `say`. */
+export async function startPeer (tracker, topic, ...args) {
+  const bin = path.resolve(here, process.env.PEER_BIN || '../../target/debug/peer')
+  assert.ok(existsSync(bin), `no peer at ${bin}: build it, or set PEER_BIN (see README.md)`)
+  const child = spawn(bin, [topic, '--json', '--tracker', tracker, '--bind', '127.0.0.1', ...args],
+    { stdio: ['pipe', 'pipe', 'pipe'] })
+  const peer = { events: [], errors: '', ended: null, child }
+  let rest = ''
+  child.stdout.setEncoding('utf8').on('data', text => {
+    const lines = (rest + text).split('\n')
+    rest = lines.pop()
+    peer.events.push(...lines.map(line => JSON.parse(line)))
+  })
+  child.stderr.setEncoding('utf8').on('data', text => { peer.errors += text })
+  child.once('exit', (code, signal) => { peer.ended = { code, signal } })
+  peer.say = line => child.stdin.write(line + '\n')
+  peer.all = event => peer.events.filter(other => other.event === event)
+  peer.event = (event, matches) => until(`${event} of a native peer`, () => {
+    assert.equal(peer.ended, null, `the peer ended: ${peer.errors}`)
+    return peer.all(event).find(other => Object.entries(matches ?? {}).every(([key, value]) => other[key] === value))
+  })
+  /** Closed standard input is a way to leave. */
+  peer.stop = async () => {
+    child.stdin.end()
+    await until('the peer ends', () => peer.ended).catch(error => {
+      child.kill('SIGKILL')
+      throw error
+    })
+    assert.deepEqual(peer.ended, { code: 0, signal: null }, peer.errors)
+  }
+  peer.address = (await peer.event('ready')).address
+  return peer
+}
+
 // ---------------------------------------------------------------- the site
 
 // Bundled for the browser here, as an application's own build would do it.
@@ -138,7 +174,9 @@ const files = {
   '/lib/p2pt.js': path.join(modules, 'p2pt/dist/p2pt.iife.js'),
   '/bittorrent-tracker.html': path.join(here, 'pages/bittorrent-tracker.html'),
   '/webtorrent.html': path.join(here, 'pages/webtorrent.html'),
-  '/p2pt.html': path.join(here, 'pages/p2pt.html')
+  '/p2pt.html': path.join(here, 'pages/p2pt.html'),
+  '/original.html': path.join(here, 'pages/original.html'),
+  '/original.js': path.join(here, 'pages/original.js')
 }
 
 async function startSite () {

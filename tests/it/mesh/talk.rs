@@ -1,6 +1,7 @@
 //! Two and three peers: links, broadcasts, direct messages, large ones.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use e2e::TestServer;
 use easypeers::{Data, Easypeers, Event, Options, Receipt, SendError, State};
@@ -101,7 +102,10 @@ async fn twenty_peers_form_one_mesh() {
     let server = TestServer::start().await;
     let mut peers = Vec::new();
     for _ in 0..20 {
-        peers.push(Peer::join("twenty", options(&server)).await);
+        let mut options = options(&server);
+        // The shortest time between announces that is used.
+        options.timeout = Duration::from_secs(15);
+        peers.push(Peer::join("twenty", options).await);
     }
     for peer in &mut peers {
         peer.links(2).await;
