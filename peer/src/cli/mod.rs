@@ -1,0 +1,66 @@
+//! The command line: flags and typed lines in, messages and events out.
+//!
+//! - `args`, `ice`, `identity_file`: what was asked for at the start.
+//! - `input`, `line`: what is typed. `console`: the terminal or the pipes behind it all.
+//! - `output`, `text`: what is printed, for people or as JSON.
+//! - `chat`: the loop between them and the library. `metrics`: for Prometheus.
+
+mod args;
+mod chat;
+mod console;
+mod ice;
+mod identity_file;
+mod input;
+mod line;
+mod metrics;
+mod output;
+mod text;
+
+use std::io::Write;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use anyhow::Context;
+use clap::Parser;
+use tracing_subscriber::EnvFilter;
+
+use args::Arguments;
+use console::Console;
+
+pub(crate) fn main() -> ExitCode {
+    match run(&Arguments::parse()) {
+        Ok(code) => code,
+        Err(error) => {
+            let _ = writeln!(std::io::stderr(), "error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
+    let identity = arguments.identity.as_deref().map(identity_file::load);
+    let identity = identity.transpose()?;
+    let (console, typed) = input::open(arguments.json)?;
+    start_log(&arguments.log_level, &console)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .context("cannot start the runtime")?;
+    let code = runtime.block_on(chat::run(arguments, identity, &console, typed));
+    console.restore();
+    // The thread that reads standard input may wait for ever.
+    runtime.shutdown_background();
+    code
+}
+
+fn start_log(filter: &str, console: &Arc<Console>) -> anyhow::Result<()> {
+    let filter = EnvFilter::try_new(filter).context("--log-level")?;
+    let console = Arc::clone(console);
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_target(false)
+        .with_ansi(false)
+        .with_writer(move || console::LogWriter(Arc::clone(&console)))
+        .init();
+    Ok(())
+}
