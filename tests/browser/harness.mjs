@@ -123,7 +123,7 @@ async function startBinary (deny) {
 export async function startPeer (tracker, topic, ...args) {
   const bin = path.resolve(here, process.env.PEER_BIN || '../../target/debug/peer')
   assert.ok(existsSync(bin), `no peer at ${bin}: build it, or set PEER_BIN (see README.md)`)
-  const child = spawn(bin, [topic, '--json', '--tracker', tracker, '--bind', '127.0.0.1', ...args],
+  const child = spawn(bin, [topic, '--json', '--tracker', tracker, '--bind', '127.0.0.1', ...(process.env.PEER_LOG ? ['--log-level', process.env.PEER_LOG] : []), ...args],
     { stdio: ['pipe', 'pipe', 'pipe'] })
   const peer = { events: [], errors: '', ended: null, child }
   let rest = ''
@@ -147,6 +147,7 @@ export async function startPeer (tracker, topic, ...args) {
       child.kill('SIGKILL')
       throw error
     })
+    if (process.env.PEER_LOG) console.error(peer.errors)
     assert.deepEqual(peer.ended, { code: 0, signal: null }, peer.errors)
   }
   peer.address = (await peer.event('ready')).address

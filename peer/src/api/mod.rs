@@ -137,17 +137,18 @@ pub(crate) struct View {
 }
 
 impl View {
-    pub(crate) fn new(address: PeerId, identifier: InfoHash, options: &Options) -> Self {
+    pub(crate) fn new(
+        status: Status,
+        address: PeerId,
+        identifier: InfoHash,
+        options: &Options,
+    ) -> Self {
         Self {
             address,
             identifier,
             max_peers: options.max_peers,
             timeout: options.timeout,
-            status: Status {
-                state: State::Connecting,
-                reason: String::new(),
-                links: 0,
-            },
+            status,
             peers: Vec::new(),
             stats: Stats::default(),
         }

@@ -315,13 +315,18 @@ async fn own_opened(
     channel: Arc<dyn DataChannel>,
     incoming: &mut tokio::sync::mpsc::Receiver<Arc<dyn DataChannel>>,
 ) -> Result<Arc<dyn DataChannel>, LinkError> {
-    let event = tokio::select! {
-        event = channel.poll() => event,
-        Some(_) = incoming.recv() => return Err(LinkError::Channel),
-    };
-    match event {
-        Some(DataChannelEvent::OnOpen) => Ok(channel),
-        _ => Err(LinkError::Closed),
+    loop {
+        let event = tokio::select! {
+            event = channel.poll() => event,
+            Some(_) = incoming.recv() => return Err(LinkError::Channel),
+        };
+        match event {
+            Some(DataChannelEvent::OnOpen) => return Ok(channel),
+            Some(DataChannelEvent::OnClose) | None => return Err(LinkError::Closed),
+            // The request to open it was acknowledged before it was answered: its bytes are gone
+            // from the buffer.
+            Some(_) => {}
+        }
     }
 }
 

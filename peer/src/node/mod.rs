@@ -133,7 +133,9 @@ pub(crate) async fn spawn(
     if let Some(address) = address.filter(|_| !options.compat) {
         return Err(JoinError::ForeignAddress(address));
     }
+    let status = status::Trackers::new(&options.trackers).status(0, options.max_peers);
     let view = View::new(
+        status,
         address.unwrap_or_else(|| identity.address()),
         identifier,
         &options,

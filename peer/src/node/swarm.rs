@@ -62,6 +62,8 @@ pub(super) struct Entry {
     /// Until it is up: what it came from.
     attempt: Option<AttemptId>,
     strikes: u32,
+    /// It has proven to be a member, and speaks our frames.
+    member: bool,
     /// A peer of Easypeers 1.
     pub(super) compat: bool,
 }
@@ -73,6 +75,7 @@ impl Entry {
             expected,
             attempt: Some(attempt),
             strikes: 0,
+            member: false,
             compat: false,
         }
     }
@@ -304,11 +307,11 @@ impl Swarm {
                 offered,
                 token,
             } => {
-                if self
-                    .links
-                    .get(&link)
-                    .is_some_and(|entry| entry.expected != peer)
-                {
+                let Some(entry) = self.links.get_mut(&link) else {
+                    return;
+                };
+                entry.member = true;
+                if entry.expected != peer {
                     tracing::debug!(%peer, "not the peer that the tracker named");
                     return self.close_link(link, None);
                 }
@@ -383,7 +386,7 @@ impl Swarm {
         let Some(entry) = self.links.get(&link) else {
             return;
         };
-        if let Some(goodbye) = goodbye {
+        if let Some(goodbye) = goodbye.filter(|_| entry.member) {
             let frame = super::frames::goodbye(goodbye);
             let _ = entry.outbox.push(Class::Control, frame);
         }

@@ -6,7 +6,6 @@
 const encoder = new TextEncoder()
 const decoder = new TextDecoder('utf-8', { fatal: true })
 const NUMBER = 3 // the original's own number for sw_easypeers
-const CHANNEL = 262144
 
 const hex = bytes => Array.from(bytes, byte => byte.toString(16).padStart(2, '0')).join('')
 const unhex = text => Uint8Array.from(text.match(/../g), pair => parseInt(pair, 16))
@@ -193,11 +192,11 @@ class Wire {
     if (id === 0) {
       const [, theirs] = /12:sw_easypeersi(\d+)e/.exec(new TextDecoder('latin1').decode(payload)) ?? []
       this.theirs = Number(theirs ?? 0)
-      this.peer.met(this)
+      if (this.theirs > 0) this.peer.met(this)
     } else if (id === NUMBER) {
       const text = decoder.decode(payload)
       const at = text.indexOf(':')
-      if (encoder.encode(text.slice(at + 1)).length !== Number(text.slice(0, at))) throw new Error('wrong length prefix')
+      if (encoder.encode(text.slice(at + 1)).length !== Number(text.slice(0, at))) throw new Error('wrong length prefix: ' + text)
       this.peer.heard(this, JSON.parse(text.slice(at + 1)))
     } else {
       throw new Error(`extended message ${id}`)
@@ -214,9 +213,10 @@ class Wire {
 
 export class Original {
   wires = []
+  attempts = new Set() // peers that an answer was sent to
   offers = new Map()
   seen = new Set()
-  log = { connected: [], messages: [], dropped: 0, offered: [], answered: [] }
+  log = { connected: [], messages: [], dropped: 0, again: 0, offered: [], answered: [] }
 
   /** `only`: peers to connect to; others are left alone. `offers`: how many it makes. `answers`: whether it does. */
   constructor ({ tracker, topic, address = hex(random(20)), only = null, offers = 5, answers = true }) {
@@ -254,7 +254,8 @@ export class Original {
   }
 
   wants (peer) {
-    return (!this.only || this.only.includes(peer)) && !this.wires.some(wire => wire.from === peer)
+    return (!this.only || this.only.includes(peer)) &&
+      !this.attempts.has(peer) && !this.wires.some(wire => wire.from === peer)
   }
 
   async onTracker (message) {
@@ -264,6 +265,7 @@ export class Original {
     if (!this.wants(peer)) return
     if (message.offer) {
       if (!this.answers) return
+      this.attempts.add(peer)
       const connection = new RTCPeerConnection()
       connection.ondatachannel = ({ channel }) => this.wire(peer, connection, channel)
       await connection.setRemoteDescription(message.offer)
@@ -309,7 +311,7 @@ export class Original {
       return
     }
     if (this.seen.has(message.id)) {
-      this.log.messages.push({ ...message, again: true })
+      this.log.again++
       return
     }
     this.seen.add(message.id)
@@ -353,5 +355,4 @@ async function gathered (connection) {
   while (connection.iceGatheringState !== 'complete') {
     await new Promise(resolve => connection.addEventListener('icegatheringstatechange', resolve, { once: true }))
   }
-  if (!/^a=max-message-size:262144/m.test(connection.localDescription.sdp)) throw new Error(`not ${CHANNEL}`)
 }
