@@ -15,7 +15,9 @@ use easypeers::{DEFAULT_TRACKER, Easypeers, Options};
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut arguments = std::env::args().skip(1);
     let topic = arguments.next().unwrap_or_else(|| "demo".to_owned());
-    let tracker = arguments.next().unwrap_or_else(|| DEFAULT_TRACKER.to_owned());
+    let tracker = arguments
+        .next()
+        .unwrap_or_else(|| DEFAULT_TRACKER.to_owned());
 
     let mut options = Options::default();
     options.trackers = vec![tracker.parse()?];

@@ -14,6 +14,7 @@ mod liveness;
 mod mesh;
 mod operation;
 mod ownership;
+mod program;
 mod relay;
 mod scrape;
 mod sockets;

@@ -2,62 +2,16 @@
 
 use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::time::Instant;
 
-/// The program, built once, where this test was built.
-fn program() -> &'static PathBuf {
-    static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
-    PROGRAM.get_or_init(|| {
-        let test = std::env::current_exe().unwrap();
-        let directory = test.parent().and_then(|deps| deps.parent()).unwrap();
-        let mut build = Command::new(env!("CARGO"));
-        build.args([
-            "build",
-            "--quiet",
-            "--package",
-            "tracker",
-            "--bin",
-            "tracker",
-        ]);
-        build.current_dir(env!("CARGO_MANIFEST_DIR"));
-        build.arg("--target-dir").arg(directory.parent().unwrap());
-        // What cargo says about this test would make build scripts of others run again.
-        let own = [
-            "CARGO_PKG_",
-            "CARGO_MANIFEST_",
-            "CARGO_CRATE_",
-            "CARGO_BIN_",
-        ];
-        for (name, _) in std::env::vars_os() {
-            if own
-                .iter()
-                .any(|start| name.to_string_lossy().starts_with(start))
-            {
-                build.env_remove(name);
-            }
-        }
-        if directory.ends_with("release") {
-            build.arg("--release");
-        }
-        assert!(
-            build.status().unwrap().success(),
-            "the program does not build"
-        );
-        directory.join("tracker")
-    })
-}
-
 pub(super) fn command(arguments: &[&str]) -> Command {
-    let mut command = Command::new(program());
-    command.args(arguments).env_clear().stdin(Stdio::null());
-    command
+    crate::program::command("tracker", arguments)
 }
 
 /// Runs a command that ends by itself; standard output and error as text.
