@@ -235,16 +235,18 @@ impl LinkReceiver {
 
     /// What arrived before the end is still handed out.
     fn last_words(&mut self, state: State) -> Option<LinkEvent> {
-        while state != State::Violated {
+        if state == State::Violated {
+            return self.end();
+        }
+        loop {
             match self.open.channel.poll().now_or_never() {
                 Some(Some(DataChannelEvent::OnMessage(message))) => {
                     return Some(LinkEvent::Data(message.data.to_vec()));
                 }
                 Some(Some(event)) if !matches!(event, DataChannelEvent::OnClose) => {}
-                _ => break,
+                _ => return self.end(),
             }
         }
-        self.end()
     }
 
     /// Frees the connection at once: the owner of the other half may take its time.

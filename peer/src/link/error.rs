@@ -40,7 +40,7 @@ pub enum LinkError {
     /// ICE or DTLS failed.
     #[error("connection failed")]
     Failed,
-    /// The other side opened a channel that is unordered, unreliable, or a second one.
+    /// The other side opened a channel that is unordered, or a second one.
     #[error("other side opened a channel of the wrong kind")]
     Channel,
     /// The link is closed.

@@ -15,10 +15,12 @@
 mod channel;
 mod connection;
 mod error;
+mod pending;
 mod ports;
 mod runtime;
 mod sdp;
 mod server;
+mod shared_port;
 #[cfg(test)]
 mod tests;
 mod webrtc;
@@ -27,10 +29,11 @@ use std::net::IpAddr;
 
 pub(crate) use self::channel::{Link, LinkEvent, LinkReceiver, LinkSender};
 pub use self::error::LinkError;
+pub(crate) use self::pending::{PendingAnswer, PendingOffer};
 pub use self::ports::{ParsePortsError, UdpPorts};
 pub use self::sdp::SdpError;
 pub use self::server::IceServer;
-pub(crate) use self::webrtc::{PendingAnswer, PendingOffer, Transport};
+pub(crate) use self::webrtc::Transport;
 
 /// How links are made.
 #[derive(Debug, Clone)]

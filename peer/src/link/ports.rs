@@ -1,9 +1,12 @@
 //! Which local UDP ports and addresses links use.
 
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::ops::RangeInclusive;
 use std::str::FromStr;
+
+use super::LinkError;
 
 /// Most local addresses used: each costs a socket a link, and a candidate.
 const MAX_ADDRESSES: usize = 8;
@@ -56,6 +59,23 @@ impl fmt::Display for UdpPorts {
     }
 }
 
+/// A port of the range that is free now. Begins anywhere, so that links made at once, and peers with
+/// the same range, seldom ask for the same one.
+pub(super) fn free_port(
+    address: IpAddr,
+    range: &RangeInclusive<u16>,
+) -> Result<SocketAddr, LinkError> {
+    let middle = rand::random_range(range.clone());
+    let mut source = io::ErrorKind::AddrInUse.into();
+    for port in (middle..=*range.end()).chain(*range.start()..middle) {
+        match UdpSocket::bind((address, port)) {
+            Ok(_) => return Ok(SocketAddr::new(address, port)),
+            Err(error) => source = error,
+        }
+    }
+    Err(LinkError::Port { address, source })
+}
+
 /// The local addresses to bind: those asked for, else one of each interface.
 ///
 /// A wildcard is no choice: the address of a candidate is that of its socket. Loopback is among
@@ -85,7 +105,10 @@ pub(super) fn local_addresses(asked: &[IpAddr]) -> Vec<IpAddr> {
         .filter(|address| is_usable(*address) && wants(if address.is_ipv4() { v4 } else { v6 }))
         .partition(IpAddr::is_loopback);
     // IPv6 loopback is of use only where IPv4 has none.
-    let loopback = loopback.iter().find(|a| a.is_ipv4()).or(loopback.first());
+    let loopback = loopback
+        .iter()
+        .find(|a| a.is_ipv4())
+        .or_else(|| loopback.first());
     routable.into_iter().chain(loopback.copied()).for_each(add);
     found
 }

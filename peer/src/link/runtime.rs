@@ -1,10 +1,11 @@
 //! The WebRTC stack's view of the world: tokio, with sockets of our own.
 //!
-//! Three things differ from the stack's tokio runtime:
+//! Four things differ from the stack's tokio runtime:
 //! - Drivers run as tasks of the application's runtime and end when their connection is dropped.
 //! - A socket hands the driver an empty datagram after each burst. The driver of 0.21.1 writes
 //!   before it handles what it read, so that an answer to the last datagram of a burst would lie
 //!   until the next timer: 456 ms of a connection's start. It skips empty datagrams.
+//! - Connections may share sockets, see [`SharedPort`].
 //! - A socket takes one datagram a read, which saves 96 KiB of buffer a connection.
 
 use std::fmt;
@@ -23,6 +24,8 @@ use webrtc::runtime::{
     TokioRuntime, Transmit,
 };
 
+use super::shared_port::SharedPort;
+
 /// Kernel buffer asked for on the receiving side, in bytes: a driver that is late must not cost
 /// datagrams. The system may give less (`net.core.rmem_max`).
 const RECEIVE_BUFFER: usize = 2 * 1024 * 1024;
@@ -30,8 +33,11 @@ const RECEIVE_BUFFER: usize = 2 * 1024 * 1024;
 type Boxed<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
 /// The runtime of one connection.
-#[derive(Debug)]
-pub(super) struct LinkRuntime;
+#[derive(Debug, Default)]
+pub(super) struct LinkRuntime {
+    /// Where all connections share one port: its sockets, and the connection's user fragment.
+    pub(super) shared: Option<(Arc<[Arc<SharedPort>]>, String)>,
+}
 
 impl Runtime for LinkRuntime {
     fn spawn(&self, future: Boxed<'static, ()>) -> Box<dyn JoinHandle> {
@@ -39,7 +45,14 @@ impl Runtime for LinkRuntime {
     }
 
     fn wrap_udp_socket(&self, socket: std::net::UdpSocket) -> io::Result<Arc<dyn AsyncUdpSocket>> {
-        Ok(Arc::new(LinkSocket::new(socket)?))
+        let Some((ports, ufrag)) = &self.shared else {
+            return Ok(Arc::new(LinkSocket::new(socket)?));
+        };
+        // The stack bound a socket of its own, which only lends its address.
+        let alias = socket.local_addr()?;
+        let port = ports.iter().find(|port| port.local().ip() == alias.ip());
+        let port = port.ok_or(io::ErrorKind::AddrNotAvailable)?;
+        Ok(Arc::new(port.attach(ufrag, alias)))
     }
 
     fn wrap_tcp_listener(&self, _: std::net::TcpListener) -> io::Result<Arc<dyn AsyncTcpListener>> {

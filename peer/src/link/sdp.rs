@@ -257,6 +257,7 @@ fn read_setup(value: &str) -> Option<Setup> {
 
 /// A candidate line's fields that matter (RFC 8839, section 5.1).
 struct Candidate<'a> {
+    component: u16,
     udp: bool,
     address: &'a str,
     port: u16,
@@ -285,6 +286,7 @@ impl<'a> Candidate<'a> {
             && typ == "typ"
             && matches!(kind, "host" | "srflx" | "prflx" | "relay");
         good.then_some(Self {
+            component,
             udp,
             address,
             port,
@@ -292,13 +294,20 @@ impl<'a> Candidate<'a> {
         })
     }
 
-    /// Whether the stack can send to it: UDP, and the address of one host.
+    /// Its address if it is a local one.
+    fn host(&self) -> Option<SocketAddr> {
+        let address = self.address.parse().ok()?;
+        (self.kind == "host").then(|| SocketAddr::new(address, self.port))
+    }
+
+    /// Whether the stack can send to it: UDP, and the address of one host. Other components than
+    /// the first one were for RTCP.
     fn is_usable(&self) -> bool {
         let one_host = |address: IpAddr| match address {
             IpAddr::V4(v4) => !v4.is_unspecified() && !v4.is_multicast() && !v4.is_broadcast(),
             IpAddr::V6(v6) => !v6.is_unspecified() && !v6.is_multicast(),
         };
-        self.udp && self.address.parse().is_ok_and(one_host)
+        self.udp && self.component == 1 && self.address.parse().is_ok_and(one_host)
     }
 }
 
@@ -309,31 +318,40 @@ fn is_host(text: &str) -> bool {
         || (1..=255).contains(&text.len()) && text.bytes().all(name) && !text.starts_with('.')
 }
 
-/// Rewrites the addresses of our own host candidates: `told` gives what others shall be told in
-/// place of a local address.
-pub(super) fn rewrite_own(sdp: &str, told: impl Fn(SocketAddr) -> Option<SocketAddr>) -> String {
+/// The addresses of our own host candidates.
+pub(super) fn own_hosts(sdp: &str) -> Vec<SocketAddr> {
+    let hosts = sdp.lines().filter_map(own_candidate);
+    hosts.filter_map(|candidate| candidate.host()).collect()
+}
+
+fn own_candidate(line: &str) -> Option<Candidate<'_>> {
+    Candidate::read(line.strip_prefix("a=candidate:")?)
+}
+
+/// Replaces the addresses of our own host candidates by those that others shall be told, and leaves
+/// out the candidates for RTCP, which the stack lists though a data channel has none.
+pub(super) fn rewrite_own(sdp: &str, told: impl Fn(SocketAddr) -> SocketAddr) -> String {
     let mut text = String::with_capacity(sdp.len());
     for line in sdp.lines() {
-        match rewrite_line(line, &told) {
-            Some(rewritten) => text.push_str(&rewritten),
+        let candidate = own_candidate(line);
+        if candidate
+            .as_ref()
+            .is_some_and(|candidate| candidate.component != 1)
+        {
+            continue;
+        }
+        match candidate.and_then(|candidate| candidate.host()).map(&told) {
+            Some(told) => {
+                let (ip, port) = (told.ip().to_string(), told.port().to_string());
+                let mut fields: Vec<&str> = line.split(' ').collect();
+                if let Some([address_field, port_field]) = fields.get_mut(4..6) {
+                    (*address_field, *port_field) = (&ip, &port);
+                }
+                text.push_str(&fields.join(" "));
+            }
             None => text.push_str(line),
         }
         text.push_str("\r\n");
     }
     text
-}
-
-fn rewrite_line(line: &str, told: impl Fn(SocketAddr) -> Option<SocketAddr>) -> Option<String> {
-    let value = line.strip_prefix("a=candidate:")?;
-    let candidate = Candidate::read(value)?;
-    if candidate.kind != "host" {
-        return None;
-    }
-    let address = candidate.address.parse().ok()?;
-    let new = told(SocketAddr::new(address, candidate.port))?;
-    let mut fields: Vec<&str> = value.split(' ').collect();
-    let (ip, port) = (new.ip().to_string(), new.port().to_string());
-    *fields.get_mut(4)? = &ip;
-    *fields.get_mut(5)? = &port;
-    Some(format!("a=candidate:{}", fields.join(" ")))
 }

@@ -42,10 +42,21 @@ impl IceServer {
     /// [`LinkError::IceServer`] for a URL that is malformed, a TURN server without user name or
     /// credential, and for TURN over TCP or TLS and STUN over TLS, which are not supported.
     pub fn check(&self) -> Result<(), LinkError> {
-        self.urls.iter().try_for_each(|url| self.check_url(url))
+        let relays = true;
+        self.urls
+            .iter()
+            .try_for_each(|url| self.check_url(url, relays))
     }
 
-    fn check_url(&self, url: &str) -> Result<(), LinkError> {
+    /// As [`IceServer::check`], for links that share one UDP port and so cannot use TURN.
+    pub(super) fn check_without_relays(&self) -> Result<(), LinkError> {
+        let relays = false;
+        self.urls
+            .iter()
+            .try_for_each(|url| self.check_url(url, relays))
+    }
+
+    fn check_url(&self, url: &str, relays: bool) -> Result<(), LinkError> {
         let refuse = |reason| {
             Err(LinkError::IceServer {
                 url: url.to_owned(),
@@ -57,6 +68,9 @@ impl IceServer {
         let query = rest.split_once('?').map_or("", |(_, query)| query);
         match scheme {
             "stun" => {}
+            "turn" if !relays => {
+                return refuse("TURN needs a UDP port for each link: give a range, not one port");
+            }
             "turn" if query == "transport=tcp" => return refuse("TURN over TCP is not supported"),
             "turn" => {
                 let given = |text: &Option<String>| text.as_ref().is_some_and(|t| !t.is_empty());
@@ -80,9 +94,9 @@ impl IceServer {
     }
 
     /// The URLs that can be used, as the stack wants them; the others are told to the log.
-    pub(super) fn usable(&self) -> Option<RTCIceServer> {
+    pub(super) fn usable(&self, relays: bool) -> Option<RTCIceServer> {
         let usable = |url: &&String| {
-            self.check_url(url)
+            self.check_url(url, relays)
                 .inspect_err(|error| tracing::warn!(%error, "ICE server left out"))
                 .is_ok()
         };

@@ -39,10 +39,6 @@ impl<K: Copy + Eq + Hash, V> Recent<K, V> {
         self.entries.contains_key(key)
     }
 
-    pub(crate) fn len(&self) -> usize {
-        self.entries.len()
-    }
-
     /// Adds or replaces; whether it is new.
     pub(crate) fn insert(&mut self, now: Now, key: K, value: V) -> bool {
         self.expire(now);
@@ -93,10 +89,10 @@ mod tests {
         assert!(!recent.insert(second(3), 0, ()), "known");
         assert!(recent.insert(second(4), 9, ()));
         assert!(!recent.contains(&0), "the oldest made room");
-        assert_eq!(recent.len(), 3);
+        assert_eq!(recent.entries.len(), 3);
         recent.expire(second(12));
         assert!(!recent.contains(&1) && !recent.contains(&2) && recent.contains(&9));
         recent.expire(second(14));
-        assert_eq!(recent.len(), 0);
+        assert_eq!(recent.entries.len(), 0);
     }
 }

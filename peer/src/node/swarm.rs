@@ -382,7 +382,7 @@ impl Swarm {
         self.mesh_input(Input::LinkClosed(link));
     }
 
-    fn say_goodbye(&mut self, link: LinkId, goodbye: Option<&Goodbye>) {
+    fn say_goodbye(&self, link: LinkId, goodbye: Option<&Goodbye>) {
         let Some(entry) = self.links.get(&link) else {
             return;
         };

@@ -2,7 +2,6 @@
 
 use std::net::SocketAddr;
 
-use shared::tracker::client;
 use tokio::net::{TcpListener, TcpStream};
 use tokio_tungstenite::{WebSocketStream, accept_async};
 
@@ -75,7 +74,7 @@ async fn announces_offers_and_answers_go_both_ways() {
         panic!("{text}");
     };
     assert_eq!((announce.info_hash, announce.peer_id), (SWARM, ME));
-    assert_eq!(announce.event, client::Event::Started);
+    assert_eq!(announce.event, Event::Started);
     assert_eq!(announce.numwant, Some(1));
     assert_eq!(announce.offers[0].offer_id, OFFER);
     let offer: serde_json::Value = serde_json::from_str(announce.offers[0].offer.get()).unwrap();

@@ -118,7 +118,7 @@ mod tests {
         for end in 0..good.len() {
             assert!(Manifest::decode(&good[..end]).is_err());
         }
-        let mut long = good.clone();
+        let mut long = good;
         long.push(0);
         assert_eq!(Manifest::decode(&long), Err(ManifestError::Hashes));
         assert_eq!(Manifest::decode(&[0]), Err(ManifestError::Size));

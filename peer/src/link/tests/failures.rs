@@ -1,0 +1,132 @@
+//! Links that do not come about, and what they leave behind.
+
+use ::webrtc::data_channel::RTCDataChannelInit;
+
+use super::*;
+
+fn tampered(sdp: &str) -> String {
+    let at = sdp.find("a=fingerprint:sha-256 ").unwrap() + "a=fingerprint:sha-256 ".len();
+    let mut text = sdp.to_owned();
+    let digit = if text.get(at..=at) == Some("0") {
+        "1"
+    } else {
+        "0"
+    };
+    text.replace_range(at..=at, digit);
+    text
+}
+
+/// 100 handshakes against a changed fingerprint, 100 truncated offers, answers that are none:
+/// every one is an error and keeps no socket.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn failed_attempts_leave_no_files_open() {
+    let a = Transport::with_deadline(options(), Duration::from_secs(2));
+    let b = Transport::with_deadline(options(), Duration::from_secs(2));
+    let (a, b) = (a.await.unwrap(), b.await.unwrap());
+    files_settle().await;
+    let before = open_files();
+    let offer = a.offer().await.unwrap();
+    for cut in 0..100 {
+        let end = offer.sdp().len() * cut / 100;
+        // Without its last lines it is still one.
+        let answered = b.answer(&offer.sdp()[..end]).await;
+        assert!(cut > 60 || matches!(answered, Err(LinkError::Sdp(_))));
+    }
+    assert!(matches!(offer.open("v=0").await, Err(LinkError::Sdp(_))));
+    let attempt = || async {
+        let offer = a.offer().await.unwrap();
+        let answer = b.answer(offer.sdp()).await.unwrap();
+        let swapped = tampered(answer.sdp());
+        let (left, right) = tokio::join!(offer.open(&swapped), answer.open());
+        let failed = |error| {
+            matches!(
+                error,
+                LinkError::Timeout | LinkError::Failed | LinkError::Closed
+            )
+        };
+        assert!(failed(left.err().unwrap()) && failed(right.err().unwrap()));
+    };
+    for _ in 0..5 {
+        futures_util::future::join_all((0..20).map(|_| attempt())).await;
+    }
+    files_back_to(before).await;
+}
+
+/// A description does not wait for a STUN server that never answers.
+#[tokio::test]
+async fn unreachable_stun_server() {
+    let silent = std::net::UdpSocket::bind((LOCALHOST, 0)).unwrap();
+    let mut options = options();
+    let url = format!("stun:{}", silent.local_addr().unwrap());
+    options.ice_servers = vec![IceServer {
+        urls: vec![url],
+        username: None,
+        credential: None,
+    }];
+    let a = Transport::new(options).await.unwrap();
+    talk(&a, &transport().await).await;
+    // It was asked.
+    silent.set_nonblocking(true).unwrap();
+    silent.recv(&mut [0; 64]).unwrap();
+}
+
+/// A relay is asked for and there is none: an error in words, not a description without candidates.
+#[tokio::test]
+async fn relay_only_without_a_relay() {
+    let mut options = options();
+    options.relay_only = true;
+    let a = Transport::new(options).await.unwrap();
+    let error = a.offer().await.err().unwrap();
+    assert!(error.to_string().contains("no TURN"), "{error}");
+}
+
+/// A peer that kills its side without a word is noticed by the other one's ICE: suspect, then gone.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn side_that_vanishes() {
+    let a = transport().await;
+    let (offers, mut offer) = tokio::sync::mpsc::channel(1);
+    let (answers, answer) = tokio::sync::oneshot::channel::<String>();
+    let (kill, killed) = std::sync::mpsc::sync_channel::<()>(1);
+    // A runtime of its own, which ends without any task of it having a chance to say so.
+    let other = std::thread::spawn(move || {
+        let mut runtime = tokio::runtime::Builder::new_multi_thread();
+        let runtime = runtime.enable_all().worker_threads(1).build().unwrap();
+        runtime.spawn(async move {
+            let b = transport().await;
+            let offer = b.offer().await.unwrap();
+            offers.send(offer.sdp().to_owned()).await.unwrap();
+            let _link = offer.open(&answer.await.unwrap()).await.unwrap();
+            std::future::pending::<()>().await;
+        });
+        killed.recv().unwrap();
+        runtime.shutdown_background();
+    });
+    let pending = a.answer(&offer.recv().await.unwrap()).await.unwrap();
+    answers.send(pending.sdp().to_owned()).unwrap();
+    let (_sender, mut receiver) = pending.open().await.unwrap().split();
+    kill.send(()).unwrap();
+    other.join().unwrap();
+    let first = receiver.recv().await;
+    assert!(
+        matches!(first, Some(LinkEvent::Suspect) | None),
+        "{first:?}"
+    );
+    if first.is_some() {
+        assert_eq!(receiver.recv().await, None);
+    }
+}
+
+/// A byte stream needs a channel that keeps the order.
+#[tokio::test]
+async fn unordered_channel() {
+    let (a, b) = (transport().await, transport().await);
+    let unordered = RTCDataChannelInit {
+        ordered: false,
+        ..RTCDataChannelInit::default()
+    };
+    let offer = a.offer_with(Some(unordered)).await.unwrap();
+    let answer = b.answer(offer.sdp()).await.unwrap();
+    let sdp = answer.sdp().to_owned();
+    let (_offerer, answerer) = tokio::join!(offer.open(&sdp), answer.open());
+    assert!(matches!(answerer, Err(LinkError::Channel)), "{answerer:?}");
+}
