@@ -6,10 +6,11 @@
 //! - STUN requests name our ICE user fragment first in USERNAME (RFC 8489, section 14.3).
 //! - STUN responses carry the transaction id of a request that the connection sent.
 //! - DTLS records only have the address they came from. A connection is known under an address once
-//!   it got a STUN request from there or sent DTLS to it. When several are known under one, which
-//!   happens while a peer that also has one port replaces a link, the records of a handshake go to
-//!   the newest connection and the encrypted ones to each, since DTLS drops what it cannot
-//!   authenticate (RFC 6347, section 4.1.2.7).
+//!   it got a STUN request from there or sent DTLS to it. Several may be known under one, when the
+//!   other side also has one port and replaces a link, or both sides offer one at once. Then
+//!   encrypted records go to each, since DTLS drops what it cannot authenticate (RFC 6347, section
+//!   4.1.2.7), and only one handshake runs at a time, that of the lesser user fragments: what others
+//!   would send of theirs is held back, and sent again by DTLS.
 //!
 //! Nothing else passes. TURN cannot be used: a TURN server knows its clients by their address, so
 //! all connections would be one client to it.
@@ -127,6 +128,10 @@ struct Entry {
     ufrag: String,
     queue: mpsc::Sender<Datagram>,
     addresses: Vec<SocketAddr>,
+    /// The user fragments of both sides, the lesser one first, once a STUN request named them.
+    pair: Option<[String; 2]>,
+    /// Whether it sent application data, so that its handshake is over.
+    established: bool,
 }
 
 /// Which connection gets what.
@@ -148,6 +153,8 @@ impl Table {
             ufrag: ufrag.to_owned(),
             queue,
             addresses: Vec::new(),
+            pair: None,
+            established: false,
         };
         self.entries.insert(self.last, entry);
         self.last
@@ -185,7 +192,8 @@ impl Table {
         entry.addresses.push(address);
     }
 
-    fn sent(&mut self, id: Id, bytes: &[u8], to: SocketAddr) {
+    /// Takes note of a datagram; whether it may go out.
+    fn sends(&mut self, id: Id, bytes: &[u8], to: SocketAddr) -> bool {
         match Datum::of(bytes) {
             Datum::StunRequest(transaction, _) => {
                 if self.requests.insert(transaction, id).is_none() {
@@ -197,16 +205,33 @@ impl Table {
                     self.requests.remove(&oldest);
                 }
             }
-            Datum::Handshake | Datum::Encrypted => self.meet(id, to),
+            Datum::Handshake => {
+                self.meet(id, to);
+                return self.shaking_hands(to).is_none_or(|first| first == id);
+            }
+            Datum::Encrypted => {
+                self.meet(id, to);
+                if let (Some(entry), Some(23)) = (self.entries.get_mut(&id), bytes.first()) {
+                    entry.established = true;
+                }
+            }
             Datum::StunResponse(_) | Datum::Other => {}
         }
+        true
     }
 
     fn deliver(&mut self, bytes: &[u8], from: SocketAddr) {
         match Datum::of(bytes) {
-            Datum::StunRequest(_, ufrag) => {
-                if let Some(id) = ufrag.and_then(|ufrag| self.by_ufrag.get(ufrag)).copied() {
+            Datum::StunRequest(_, Some([ours, theirs])) => {
+                if let Some(id) = self.by_ufrag.get(ours).copied() {
                     self.meet(id, from);
+                    if let Some(entry) = self.entries.get_mut(&id)
+                        && entry.pair.is_none()
+                    {
+                        let mut pair = [ours.to_owned(), theirs.to_owned()];
+                        pair.sort_unstable();
+                        entry.pair = Some(pair);
+                    }
                     self.hand(id, bytes, from);
                 }
             }
@@ -216,12 +241,8 @@ impl Table {
                 }
             }
             Datum::Handshake => {
-                let newest = self
-                    .by_address
-                    .get(&from)
-                    .and_then(|sharing| sharing.last());
-                if let Some(id) = newest {
-                    self.hand(*id, bytes, from);
+                if let Some(id) = self.shaking_hands(from) {
+                    self.hand(id, bytes, from);
                 }
             }
             Datum::Encrypted => {
@@ -229,8 +250,24 @@ impl Table {
                     self.hand(*id, bytes, from);
                 }
             }
-            Datum::Other => {}
+            Datum::StunRequest(_, None) | Datum::Other => {}
         }
+    }
+
+    /// Which connection of an address the handshake there is for.
+    fn shaking_hands(&self, address: SocketAddr) -> Option<Id> {
+        let sharing = self.by_address.get(&address).into_iter().flatten();
+        let entries = sharing.filter_map(|id| Some((*id, self.entries.get(id)?)));
+        let first = entries.min_by_key(|(id, entry)| {
+            let newest_first = std::cmp::Reverse(*id);
+            (
+                entry.established,
+                entry.pair.is_none(),
+                &entry.pair,
+                newest_first,
+            )
+        });
+        first.map(|(id, _)| id)
     }
 
     /// A full queue drops, as a socket's buffer does.
@@ -244,8 +281,8 @@ impl Table {
 /// What a datagram is, as far as its way depends on it.
 #[derive(Debug, PartialEq, Eq)]
 enum Datum<'a> {
-    /// With the first half of USERNAME, which is the receiver's user fragment.
-    StunRequest(TransactionId, Option<&'a str>),
+    /// With the halves of USERNAME, the user fragments of the receiver and the sender.
+    StunRequest(TransactionId, Option<[&'a str; 2]>),
     StunResponse(TransactionId),
     /// A DTLS record of epoch 0.
     Handshake,
@@ -277,20 +314,20 @@ impl<'a> Datum<'a> {
         let transaction = header.get(8..)?.try_into().ok()?;
         // The class is in two bits between those of the method (RFC 8489, section 5).
         match (kind >> 7 & 2) | (kind >> 4 & 1) {
-            0 => Some(Self::StunRequest(transaction, Self::receiver(attributes))),
+            0 => Some(Self::StunRequest(transaction, Self::username(attributes))),
             1 => None,
             _ => Some(Self::StunResponse(transaction)),
         }
     }
 
-    fn receiver(mut attributes: &'a [u8]) -> Option<&'a str> {
+    fn username(mut attributes: &'a [u8]) -> Option<[&'a str; 2]> {
         loop {
             let (head, rest) = attributes.split_first_chunk::<4>()?;
             let [kind, len] = [[head[0], head[1]], [head[2], head[3]]].map(u16::from_be_bytes);
             let len = usize::from(len);
             if kind == Self::USERNAME {
                 let name = std::str::from_utf8(rest.get(..len)?).ok()?;
-                return Some(name.split_once(':')?.0);
+                return name.split_once(':').map(<[&str; 2]>::from);
             }
             attributes = rest.get(len.next_multiple_of(4)..)?;
         }
@@ -327,7 +364,9 @@ impl AsyncUdpSocket for VirtualSocket {
     /// would be further on, and sent again by SCTP.
     fn poll_send(&self, _: &mut Context<'_>, transmit: &Transmit<'_>) -> Poll<io::Result<usize>> {
         let (bytes, to) = (transmit.contents, transmit.destination);
-        lock(&self.port.table).sent(self.id, bytes, to);
+        if !lock(&self.port.table).sends(self.id, bytes, to) {
+            return Poll::Ready(Ok(bytes.len()));
+        }
         Poll::Ready(match self.port.socket.try_send_to(bytes, to) {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(bytes.len()),
             sent => sent,
@@ -382,7 +421,7 @@ mod tests {
         let id = [7; 12];
         assert_eq!(
             Datum::of(&stun(1, id, &name)),
-            Datum::StunRequest(id, Some("ab"))
+            Datum::StunRequest(id, Some(["ab", "cd"]))
         );
         assert_eq!(Datum::of(&stun(1, id, &[])), Datum::StunRequest(id, None));
         assert_eq!(Datum::of(&stun(0x101, id, &[])), Datum::StunResponse(id));
@@ -400,7 +439,7 @@ mod tests {
     }
 
     #[test]
-    fn newest_connection_of_an_address_gets_its_handshake() {
+    fn connections_known_under_one_address() {
         let mut table = Table::default();
         let from: SocketAddr = "192.0.2.1:9".parse().unwrap();
         let (old_queue, mut old) = mpsc::channel(4);
@@ -410,12 +449,25 @@ mod tests {
         let (handshake, encrypted) = ([22, 254, 253, 0, 0], [23, 254, 253, 0, 1]);
         table.deliver(&handshake, from);
         assert!(old.try_recv().is_err());
-        table.sent(new_id, &handshake, from);
-        table.sent(old_id, &encrypted, from);
+        table.sends(new_id, &handshake, from);
+        table.sends(old_id, &encrypted, from);
         table.deliver(&handshake, from);
         assert!(new.try_recv().is_ok() && old.try_recv().is_err());
         table.deliver(&encrypted, from);
         assert!(new.try_recv().is_ok() && old.try_recv().is_ok());
+        // Two that are not through, in either order: the same one.
+        let name = |ours: &str| [&[0, 6, 0, 5], ours.as_bytes(), b":a", &[0; 3]].concat();
+        let third_id = {
+            let (queue, third) = mpsc::channel(4);
+            let id = table.add("thi", queue);
+            table.deliver(&stun(1, [1; 12], &name("new")), from);
+            table.deliver(&stun(1, [2; 12], &name("thi")), from);
+            assert!(new.try_recv().is_ok() && third.len() == 1);
+            table.deliver(&handshake, from);
+            assert!(new.try_recv().is_ok() && third.len() == 1);
+            id
+        };
+        table.remove(third_id);
         table.remove(new_id);
         table.deliver(&handshake, from);
         assert!(old.try_recv().is_ok());

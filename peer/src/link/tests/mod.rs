@@ -1,6 +1,7 @@
 mod cost;
 mod descriptions;
 mod failures;
+mod files;
 mod ports;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -54,21 +55,6 @@ async fn talk(a: &Transport, b: &Transport) {
     assert_eq!(from_left.recv().await, None);
     assert_eq!(from_right.recv().await, None);
     assert!(to_left.send(b"late").await.is_err());
-}
-
-fn open_files() -> usize {
-    std::fs::read_dir("/proc/self/fd").unwrap().count()
-}
-
-/// Waits until this process has no more open files than that; panics after 20 s with the number.
-async fn files_back_to(most: usize) {
-    for _ in 0..400 {
-        if open_files() <= most {
-            return;
-        }
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
-    panic!("{} files open, expected at most {most}", open_files());
 }
 
 #[tokio::test]
@@ -163,54 +149,4 @@ async fn reader_that_stalls() {
         .await
         .expect("sending goes on")
         .unwrap();
-}
-
-/// Every way to be done with a link frees its sockets: 1,000 opened and closed, offers that nobody
-/// answers, answers that are not waited for.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn thousand_links_leave_no_files_open() {
-    let (a, b) = (transport().await, transport().await);
-    talk(&a, &b).await;
-    files_settle().await;
-    let before = open_files();
-    for round in 0..250 {
-        let links = (0..4).map(|_| pair(&a, &b));
-        for (i, (left, right)) in futures_util::future::join_all(links)
-            .await
-            .into_iter()
-            .enumerate()
-        {
-            match (round + i) % 3 {
-                0 => {
-                    let (sender, mut receiver) = left.split();
-                    sender.close().await;
-                    assert_eq!(receiver.recv().await, None);
-                    drop(right);
-                }
-                1 => {
-                    drop(left);
-                    assert_eq!(right.split().1.recv().await, None);
-                }
-                _ => drop((left, right)),
-            }
-        }
-        if round % 50 == 0 {
-            let offer = a.offer().await.unwrap();
-            drop(b.answer(offer.sdp()).await.unwrap());
-        }
-    }
-    files_back_to(before).await;
-}
-
-/// Waits for the number of open files to stand still.
-async fn files_settle() {
-    let mut last = open_files();
-    loop {
-        tokio::time::sleep(Duration::from_millis(300)).await;
-        let now = open_files();
-        if now == last {
-            return;
-        }
-        last = now;
-    }
 }

@@ -96,6 +96,25 @@ async fn one_port_on_both_sides() {
     );
 }
 
+/// As above, and both offer at once: the two handshakes run between the same two ports.
+#[tokio::test]
+async fn one_port_on_both_sides_and_glare() {
+    let a = Transport::new(with(UdpPorts::One(free_port())))
+        .await
+        .unwrap();
+    let b = Transport::new(with(UdpPorts::One(free_port())))
+        .await
+        .unwrap();
+    for _ in 0..5 {
+        let (left, right) = tokio::join!(pair(&a, &b), pair(&b, &a));
+        for (near, far) in [left, right] {
+            let ((near, _), (_, mut far)) = (near.split(), far.split());
+            near.send(b"through").await.unwrap();
+            assert_eq!(far.recv().await, Some(LinkEvent::Data(b"through".to_vec())));
+        }
+    }
+}
+
 #[tokio::test]
 async fn range_of_ports() {
     // Two free neighbours: any that a link of another test may take meanwhile is tried again.
