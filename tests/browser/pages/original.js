@@ -268,6 +268,9 @@ export class Original {
       this.attempts.add(peer)
       const connection = new RTCPeerConnection()
       connection.ondatachannel = ({ channel }) => this.wire(peer, connection, channel)
+      connection.onconnectionstatechange = () => {
+        if (connection.connectionState === 'failed') this.attempts.delete(peer)
+      }
       await connection.setRemoteDescription(message.offer)
       await connection.setLocalDescription()
       await gathered(connection)
