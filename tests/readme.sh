@@ -1,15 +1,18 @@
 #!/usr/bin/env bash
-# Runs the README's first command as it stands, but on a free port, and asks what a person would.
+# Runs the README's first commands as they stand, but on a free port: the tracker, asked what a person
+# would ask, and two peers that talk through it.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 command=$(grep -m1 -o '^cargo run --release -p tracker' README.md)
-output=$(mktemp)
-# Built first, so that the wait below is for the server alone.
-cargo build --release --locked -p tracker
+peer=$(grep -m1 -o '^cargo run --release -p peer' README.md)
+folder=$(mktemp -d)
+output=$folder/tracker
+# Built first, so that the waits below are for the programs alone.
+cargo build --release --locked -p tracker -p peer
 $command -- --listen 127.0.0.1:0 >"$output" 2>&1 &
 pid=$!
-trap 'kill "$pid" 2>/dev/null || true; rm -f "$output"' EXIT
+trap 'kill "$pid" 2>/dev/null || true; rm -rf "$folder"' EXIT
 
 deadline=$((SECONDS + 60))
 until url=$(grep -om1 'http://127\.0\.0\.1:[0-9]*/' "$output"); do
@@ -25,6 +28,27 @@ curl -fsS "$url" | grep -q '<h1>Easypeers tracker</h1>'
 curl -fsS "${url}stats.json" | grep -q '"swarms":0'
 curl -fsS "${url}metrics" | grep -q '^easypeers_tracker_connections 0$'
 curl -fsS "${url}readyz" >/dev/null
+
+# A peer that stays until it is told to leave, and one whose input is a pipe.
+peers() { $peer -- "$@" --tracker "${url/http/ws}"; }
+mkfifo "$folder/keyboard"
+peers <"$folder/keyboard" >"$folder/heard" 2>"$folder/said" &
+listener=$!
+exec 3>"$folder/keyboard"
+echo 'hello from the README' | peers 2>>"$folder/said"
+deadline=$((SECONDS + 60))
+until grep -qx 'hello from the README' "$folder/heard"; do
+  if [ $SECONDS -ge $deadline ] || ! kill -0 "$listener" 2>/dev/null; then
+    cat "$folder/said"
+    echo 'the peers did not talk' >&2
+    exit 1
+  fi
+  sleep 0.1
+done
+exec 3>&-
+wait "$listener"
+echo "ok: $peer"
+
 kill -TERM "$pid"
 wait "$pid"
 echo "ok: $command"

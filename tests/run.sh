@@ -32,10 +32,10 @@ step 'unit, property and integration tests'
 cargo test --workspace --locked
 
 step 'real clients in Chromium'
-cargo build --locked -p tracker
+cargo build --locked -p tracker -p peer
 (cd tests/browser && npm ci --no-audit --no-fund && npm test)
 
-step "the README's first command"
+step "the README's first commands"
 bash tests/readme.sh
 
 step 'all tests passed'

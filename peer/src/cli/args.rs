@@ -95,7 +95,8 @@ pub(crate) struct Arguments {
     #[arg(long)]
     pub(crate) relay_only: bool,
 
-    /// UDP port for all links, or a range such as 40000-40100. Default: any
+    /// UDP port for all links, which rules TURN servers out, or a range such as 40000-40100 with a
+    /// port for each link and offer. Default: any
     #[arg(long, value_name = "N|N-M")]
     pub(crate) udp_port: Option<UdpPorts>,
 

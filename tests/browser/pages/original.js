@@ -1,5 +1,5 @@
 // A peer as Easypeers 1 is one on the wire: plain browser WebRTC, the BitTorrent
-// handshake, `sw_easypeers` and its certificates. Written from docs/protocol.md,
+// handshake, `sw_easypeers` and its certificates. Written from docs/peer-protocol.md,
 // without any of the original's code. Bad certificates are dropped, what is
 // wrong otherwise is an error of the page.
 

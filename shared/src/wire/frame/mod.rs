@@ -126,10 +126,10 @@ impl GoodbyeReason {
     }
 }
 
-/// A frame, borrowed from the bytes it was read from. docs/protocol.md says what each is for.
+/// A frame, borrowed from the bytes it was read from. docs/peer-protocol.md says what each is for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
-#[expect(missing_docs, reason = "the fields are those of docs/protocol.md")]
+#[expect(missing_docs, reason = "the fields are those of docs/peer-protocol.md")]
 pub enum Frame<'a> {
     /// 0x01: who we are and that we know the topic.
     Auth(Proof),
