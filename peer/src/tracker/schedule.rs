@@ -5,7 +5,7 @@ use std::time::Duration;
 /// Time since some start.
 pub(super) type Now = Duration;
 
-/// Shortest time between two announces of a peer that has a link.
+/// Shortest interval taken from a tracker.
 const SPACING: Duration = Duration::from_secs(15);
 
 /// First and longest pause: between tries to connect, and between announces of a peer that is alone.
@@ -136,7 +136,7 @@ impl Schedule {
         match (self.need, self.theirs) {
             // A full peer announces only to stay known.
             (Need::Full, Some(theirs)) => theirs,
-            _ => self.own.max(SPACING),
+            _ => self.own,
         }
     }
 }
@@ -177,13 +177,9 @@ mod tests {
         schedule.set_need(Need::Hungry, s(25), 0.0);
         assert_eq!(schedule.due(), s(36));
         schedule.set_own(s(1), s(25), 0.0);
-        assert_eq!(
-            schedule.due(),
-            s(25),
-            "never closer than 15 s, and not in the past"
-        );
+        assert_eq!(schedule.due(), s(25), "not in the past");
         schedule.announced(s(25), 0.0);
-        assert_eq!(schedule.due(), s(40));
+        assert_eq!(schedule.due(), s(26));
     }
 
     #[test]
