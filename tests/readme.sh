@@ -37,7 +37,7 @@ listener=$!
 exec 3>"$folder/keyboard"
 echo 'hello from the README' | peers 2>>"$folder/said"
 deadline=$((SECONDS + 60))
-until grep -qx 'hello from the README' "$folder/heard"; do
+until grep -qx '[0-9a-f]*: hello from the README' "$folder/heard"; do
   if [ $SECONDS -ge $deadline ] || ! kill -0 "$listener" 2>/dev/null; then
     cat "$folder/said"
     echo 'the peers did not talk' >&2

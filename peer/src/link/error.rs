@@ -18,7 +18,7 @@ pub enum LinkError {
         reason: &'static str,
     },
     /// None of the UDP ports asked for is free.
-    #[error("no UDP port to use on {address}: {source}")]
+    #[error("no UDP port to use on {address}")]
     Port {
         /// The local address.
         address: IpAddr,
@@ -28,6 +28,9 @@ pub enum LinkError {
     /// This host has no network address that can be used.
     #[error("no network address to use")]
     NoAddress,
+    /// Relayed candidates only are asked for, and there is no TURN server.
+    #[error("links through a relay only, but no TURN server given")]
+    NoRelay,
     /// The other side's session description is refused.
     #[error("session description refused: {0}")]
     Sdp(#[from] SdpError),

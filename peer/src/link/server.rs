@@ -109,6 +109,11 @@ impl IceServer {
     }
 }
 
+pub(super) fn is_turn(url: &str) -> bool {
+    url.get(..5)
+        .is_some_and(|scheme| scheme.eq_ignore_ascii_case("turn:"))
+}
+
 fn string_or_list<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<String>, D::Error> {
     struct Urls;
     impl<'de> Visitor<'de> for Urls {

@@ -25,6 +25,7 @@ use super::pending::{PendingAnswer, PendingOffer};
 use super::ports::{free_port, local_addresses};
 use super::runtime::LinkRuntime;
 use super::sdp::{Description, Kind, own_hosts, rewrite_own};
+use super::server::is_turn;
 use super::shared_port::SharedPort;
 use super::{IceServer, LinkError, LinkOptions, UdpPorts};
 
@@ -145,6 +146,9 @@ impl Transport {
     }
 
     async fn connect(&self) -> Result<(Connection, Signals), LinkError> {
+        if self.inner.options.relay_only && !self.has_relay() {
+            return Err(LinkError::NoRelay);
+        }
         let addresses = self.addresses()?;
         let mut settings = self.settings();
         let mut runtime = LinkRuntime::default();
@@ -215,6 +219,14 @@ impl Transport {
             let address = public.filter(|_| hidden).unwrap_or_else(|| local.ip());
             SocketAddr::new(address, port)
         })
+    }
+
+    /// Whether a TURN server is among the ICE servers.
+    pub(crate) fn has_relay(&self) -> bool {
+        let servers = self.inner.ice_servers.lock();
+        let servers = servers.unwrap_or_else(PoisonError::into_inner);
+        let mut urls = servers.iter().flat_map(|server| &server.urls);
+        urls.any(|url| is_turn(url))
     }
 
     fn configuration(&self) -> webrtc::peer_connection::RTCConfiguration {

@@ -48,6 +48,8 @@ pub(super) enum Job {
 #[derive(Debug, Default)]
 pub(super) struct Dialing {
     offers: HashMap<AttemptId, PendingOffer>,
+    /// Why no offer could be made, as it was logged last.
+    no_offer: Option<String>,
     next_link: u64,
     /// Connections made so far.
     pub(super) connections: u64,
@@ -186,6 +188,7 @@ impl Swarm {
                 result: Ok(offer),
             } => {
                 let sdp = offer.sdp().into();
+                self.dialing.no_offer = None;
                 self.dialing.offers.insert(attempt, offer);
                 self.signal_input(Input::OfferMade { attempt, sdp });
             }
@@ -193,7 +196,11 @@ impl Swarm {
                 attempt,
                 result: Err(error),
             } => {
-                tracing::warn!(%error, "offer not made");
+                let reason = Some(error.to_string());
+                if self.dialing.no_offer != reason {
+                    tracing::warn!(%error, "no link can be offered");
+                    self.dialing.no_offer = reason;
+                }
                 self.signal_input(Input::OfferFailed { attempt });
             }
             Job::Answered {

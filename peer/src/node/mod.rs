@@ -33,7 +33,7 @@ use shared::{InfoHash, MessageId, PeerId};
 use tokio::sync::{broadcast, mpsc, oneshot};
 
 use crate::api::{Data, Event, IceServers, JoinError, Options, Receipt, SendError, View};
-use crate::link::{LinkOptions, Transport};
+use crate::link::{LinkError, LinkOptions, Transport};
 use crate::rt;
 use crate::session::Credentials;
 use swarm::{End, Swarm};
@@ -127,6 +127,11 @@ pub(crate) async fn spawn(
         },
     })
     .await?;
+    // Trackers may still name one.
+    let final_servers = options.ice_servers != IceServers::Auto;
+    if options.relay_only && final_servers && !transport.has_relay() {
+        return Err(LinkError::NoRelay.into());
+    }
     let address = options
         .address
         .filter(|address| *address != identity.address());
