@@ -261,6 +261,7 @@ impl Swarm {
             Command::SetMaxPeers { max_peers, reply } => {
                 self.mesh_input(Input::SetMaxPeers(max_peers));
                 self.settle();
+                self.tell_need();
                 self.write_view();
                 let _ = reply.send(());
             }
