@@ -11,7 +11,8 @@ use rand::RngExt;
 use shared::PeerId;
 use shared::crypto::PublicKeys;
 
-use super::message::{Neighbor, Packet, Probe};
+use super::membership::SLACK;
+use super::message::{Class, Neighbor, Packet, Probe};
 use super::{Goodbye, LinkId, Mesh, Now, Output, Reason};
 
 /// Silence before a neighbour is asked whether it lives.
@@ -48,6 +49,8 @@ pub(super) struct Link {
     pub(super) offered: bool,
     token: u64,
     admitted: Now,
+    /// Our NEIGHBOR went.
+    accepted: bool,
     /// Anything came.
     last_heard: Now,
     /// Its NEIGHBOR came; until then the link is not up.
@@ -71,6 +74,7 @@ impl Link {
             offered,
             token,
             admitted: now,
+            accepted: false,
             last_heard: now,
             neighbor: None,
             up_since: None,
@@ -81,6 +85,15 @@ impl Link {
 
     pub(super) const fn is_compat(&self) -> bool {
         self.keys.is_none()
+    }
+
+    /// What its peer last said of itself.
+    pub(super) fn neighbor(&self) -> Neighbor {
+        self.neighbor.unwrap_or(Neighbor {
+            epoch: 0,
+            links: 0,
+            max_links: 0,
+        })
     }
 
     pub(super) const fn heard(&mut self, now: Now) {
@@ -109,18 +122,29 @@ impl Mesh {
             return self.close_link(id, Some(Reason::Protocol));
         }
         let others = self.links.values().filter(|other| other.peer != link.peer);
-        if others.count() >= self.settings.max_peers {
+        let others = others.count();
+        let max_peers = self.settings.max_peers;
+        let compat = link.is_compat();
+        if others >= max_peers + SLACK || (compat && others >= max_peers) {
             return self.close_link(id, Some(Reason::Full));
         }
-        let compat = link.is_compat();
         if let Some(keys) = link.keys {
             self.direct.learn_keys(now, link.peer, keys);
         }
+        // A full member first hears whether the other side needs it.
+        let accepts = others < max_peers || self.expects(link.peer);
         self.links.insert(id, link);
         if compat {
             self.replace_or_raise(now, id);
-        } else {
-            let neighbor = self.neighbor();
+        } else if accepts {
+            self.accept(id);
+        }
+    }
+
+    fn accept(&mut self, id: LinkId) {
+        let neighbor = self.neighbor();
+        if let Some(link) = self.links.get_mut(&id) {
+            link.accepted = true;
             self.send_control(id, Packet::Neighbor(neighbor));
         }
     }
@@ -130,10 +154,23 @@ impl Mesh {
             return;
         };
         let first = link.neighbor.replace(neighbor).is_none();
+        if !link.accepted {
+            if !Self::is_guest(neighbor.links, neighbor.max_links) {
+                return self.close_link(id, Some(Reason::Full));
+            }
+            self.accept(id);
+        }
         if first {
             self.replace_or_raise(now, id);
         }
-        self.shed();
+    }
+
+    /// Tells neighbours how many links there are.
+    fn tell_links(&mut self, but: Option<LinkId>) {
+        let neighbor = self.neighbor();
+        let links = self.mesh_links().map(|(id, _)| id);
+        let links = links.filter(|id| Some(*id) != but).collect();
+        self.send(links, Packet::Neighbor(neighbor), Class::Control);
     }
 
     /// The link is accepted by both: raise it, unless another one to the same peer stays.
@@ -172,6 +209,9 @@ impl Mesh {
         if restarted {
             self.out.push_back(Output::Connect(peer));
         }
+        self.settle_exchanges(now, peer);
+        // It was told before its link counted.
+        self.tell_links(None);
         self.flush_pending();
         self.ask_again(now);
     }
@@ -193,24 +233,31 @@ impl Mesh {
     }
 
     /// The connection of a link is gone.
-    pub(super) fn remove_link(&mut self, id: LinkId) {
+    pub(super) fn remove_link(&mut self, now: Now, id: LinkId) {
+        self.seek_soon(now);
+        self.drop_link(id);
+    }
+
+    fn drop_link(&mut self, id: LinkId) {
         let Some(link) = self.links.remove(&id) else {
             return;
         };
         self.forget_link(id);
         if link.up_since.is_some() {
             self.out.push_back(Output::Disconnect(link.peer));
+            self.tell_links(None);
         }
     }
 
     pub(super) fn close_link(&mut self, id: LinkId, reason: Option<Reason>) {
         let goodbye = reason.map(|reason| self.goodbye(reason));
         self.out.push_back(Output::Close { link: id, goodbye });
-        self.remove_link(id);
+        self.drop_link(id);
     }
 
     fn forget_link(&mut self, id: LinkId) {
         self.chunks.forget_link(id);
+        self.membership.forget_link(id);
     }
 
     fn goodbye(&self, reason: Reason) -> Goodbye {
@@ -221,7 +268,7 @@ impl Mesh {
                 .map(|(_, link)| link.peer)
                 .take(PEERS_TO_TRY)
                 .collect(),
-            Reason::Duplicate | Reason::Protocol | Reason::Leaving => Vec::new(),
+            Reason::Duplicate | Reason::Protocol | Reason::Leaving | Reason::Split => Vec::new(),
         };
         Goodbye { reason, peers }
     }
@@ -308,28 +355,21 @@ impl Mesh {
 
     pub(super) fn on_max_peers(&mut self, max_peers: usize) {
         self.settings.max_peers = max_peers;
-        self.shed();
-        let neighbor = self.neighbor();
-        let links = self.mesh_links().map(|(id, _)| id).collect();
-        self.send(
-            links,
-            Packet::Neighbor(neighbor),
-            super::message::Class::Control,
-        );
+        self.tell_links(None);
     }
 
     /// Lets links go that are too many, those of neighbours with the most links first, and of these
     /// the newest: what has lasted is likely to last. A neighbour without another link is kept until
-    /// it says that it has one, which it does in every probe.
-    pub(super) fn shed(&mut self) {
-        while self.links.len() > self.settings.max_peers {
-            let most = self
-                .links
-                .iter()
+    /// it says that it has one.
+    pub(super) fn shed(&mut self, most: usize) {
+        while self.up_links().count() > most {
+            let least_needed = self
+                .up_links()
                 .filter(|(_, link)| link.spare())
-                .max_by_key(|(id, link)| (link.neighbor.map(|neighbor| neighbor.links), **id));
-            let Some((id, _)) = most else { break };
-            self.close_link(*id, Some(Reason::Full));
+                .max_by_key(|(id, link)| (link.neighbor().links, *id))
+                .map(|(id, _)| id);
+            let Some(id) = least_needed else { break };
+            self.close_link(id, Some(Reason::Full));
         }
     }
 
@@ -339,7 +379,6 @@ impl Mesh {
         {
             neighbor.links = links;
         }
-        self.shed();
     }
 
     /// Links that both sides accepted, those to peers of Easypeers 1 included.
@@ -390,11 +429,6 @@ impl Mesh {
     pub(crate) fn up_peer(&self, id: LinkId) -> Option<PeerId> {
         let link = self.links.get(&id)?;
         link.up_since.map(|_| link.peer)
-    }
-
-    /// Links that could be accepted now.
-    pub(crate) fn room(&self) -> usize {
-        self.settings.max_peers.saturating_sub(self.links.len())
     }
 }
 

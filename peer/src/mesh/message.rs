@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use shared::crypto::PublicKeys;
 use shared::crypto::envelope::{Content, Kind};
+use shared::wire::frame::SignalKind;
 use shared::{MessageId, PeerId};
 
 /// A signed envelope whose signature was checked, or that we signed ourselves.
@@ -70,10 +71,36 @@ pub(crate) struct Probe {
     pub(crate) lateness_ms: u32,
 }
 
+/// A session description on its way along an exchange.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Signal {
+    /// The exchange.
+    pub(crate) id: MessageId,
+    pub(crate) kind: SignalKind,
+    pub(crate) from: PeerId,
+    pub(crate) to: PeerId,
+    /// Empty in a refusal.
+    pub(crate) sdp: Arc<str>,
+}
+
 /// A frame that the core understands, owned.
 #[derive(Debug, Clone)]
 pub(crate) enum Packet {
     Neighbor(Neighbor),
+    Need {
+        id: MessageId,
+        from: PeerId,
+        /// Links that it has gone along.
+        hops: u8,
+        /// Links that its sender misses.
+        missing: u32,
+    },
+    Signal(Signal),
+    Split {
+        id: MessageId,
+        /// Who is to be linked to in place of the sender.
+        peer: PeerId,
+    },
     Gossip {
         /// Links that it has come along, this one included once received.
         hops: u8,

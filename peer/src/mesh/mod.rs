@@ -7,9 +7,10 @@
 //! [`Input::LinkAdmitted`], a broadcast's signature fits before [`Input::Gossip`].
 //!
 //! Invariants: a link counts only after both sides accepted it; never more than `max_peers` links
-//! are accepted; a message is given to the application once and never sent to a neighbour that is
+//! and two guests are accepted; a message is given to the application once and never sent to a neighbour that is
 //! known to have it; every map is bounded.
 //!
+//! - `membership`: finding links over the mesh, taking newcomers in.
 //! - `links`: accepting, counting, probing and closing links.
 //! - `gossip`: broadcasts and the messages that wait for a first link.
 //! - `chunks`: broadcasts too large for one message.
@@ -19,6 +20,7 @@ mod chunks;
 mod direct;
 mod gossip;
 mod links;
+mod membership;
 pub(crate) mod message;
 pub(crate) mod seen;
 #[cfg(test)]
@@ -31,13 +33,15 @@ use std::time::Duration;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 use shared::crypto::PublicKeys;
+use shared::wire::frame::SignalKind;
 use shared::{MessageId, PeerId};
 
 use chunks::Chunks;
 use direct::Direct;
 use gossip::Gossip;
 use links::Link;
-use message::{Class, Neighbor, Packet, Sealed, Signed};
+use membership::Membership;
+use message::{Class, Neighbor, Packet, Sealed, Signal, Signed};
 
 pub(crate) use direct::MAX_SENDS;
 
@@ -111,6 +115,15 @@ pub(crate) enum Input {
     Acknowledge { id: MessageId, proof: [u8; 16] },
     /// An acknowledgement's proof was checked.
     Acknowledged(MessageId),
+    /// Our description for the other side of an exchange.
+    Signal {
+        id: MessageId,
+        to: PeerId,
+        kind: SignalKind,
+        sdp: Arc<str>,
+    },
+    /// An exchange came to nothing on our side.
+    ExchangeFailed(MessageId),
     /// Keep so many links.
     SetMaxPeers(usize),
     /// Time has passed.
@@ -131,6 +144,12 @@ pub(crate) enum Output {
         link: LinkId,
         goodbye: Option<Goodbye>,
     },
+    /// Make an offer for this peer, then [`Input::Signal`] or [`Input::ExchangeFailed`].
+    Invite { id: MessageId, peer: PeerId },
+    /// An offer to be answered by [`Input::Signal`], or the answer to ours.
+    Signal(Signal),
+    /// The other side wants nothing of our invitation.
+    Withdraw(MessageId),
     /// A neighbour was won.
     Connect(PeerId),
     /// A neighbour was lost.
@@ -186,6 +205,8 @@ pub(crate) enum Reason {
     Protocol,
     /// We leave the swarm.
     Leaving,
+    /// Another link took its place.
+    Split,
 }
 
 /// Counts since the start.
@@ -204,6 +225,7 @@ pub(crate) struct Counters {
 pub(crate) struct Mesh {
     settings: Settings,
     links: BTreeMap<LinkId, Link>,
+    membership: Membership,
     gossip: Gossip,
     chunks: Chunks,
     direct: Direct,
@@ -217,6 +239,7 @@ impl Mesh {
         Self {
             settings,
             links: BTreeMap::new(),
+            membership: Membership::new(),
             gossip: Gossip::new(),
             chunks: Chunks::new(),
             direct: Direct::new(),
@@ -236,7 +259,7 @@ impl Mesh {
                 offered,
                 token,
             } => self.on_admitted(now, link, Link::new(now, peer, keys, offered, token)),
-            Input::LinkClosed(link) => self.remove_link(link),
+            Input::LinkClosed(link) => self.remove_link(now, link),
             Input::LinkSuspect(link) => self.on_suspect(now, link),
             Input::Packet { link, packet } => self.handle_packet(now, link, packet),
             Input::Gossip {
@@ -257,6 +280,8 @@ impl Mesh {
             Input::Direct(sealed) => self.on_direct(now, sealed),
             Input::Acknowledge { id, proof } => self.on_acknowledge(now, id, proof),
             Input::Acknowledged(id) => self.direct.on_acknowledged(id),
+            Input::Signal { id, to, kind, sdp } => self.send_signal(id, to, kind, &sdp),
+            Input::ExchangeFailed(id) => self.on_exchange_failed(now, id),
             Input::SetMaxPeers(max_peers) => self.on_max_peers(max_peers),
             Input::Timeout => {}
         }
@@ -273,6 +298,14 @@ impl Mesh {
             Packet::Ping(probe) => self.on_ping(link, probe),
             Packet::Pong(probe) => self.on_pong(now, link, probe),
             _ if !self.is_up(link) => self.counters.rejected += 1,
+            Packet::Need {
+                id,
+                from,
+                hops,
+                missing,
+            } => self.on_need(now, link, id, from, hops, missing),
+            Packet::Signal(signal) => self.on_signal(now, link, signal),
+            Packet::Split { id, peer } => self.on_split(now, link, id, peer),
             Packet::ChunkRequest { message, indices } => {
                 self.on_chunk_request(link, message, &indices);
             }
@@ -308,6 +341,7 @@ impl Mesh {
         self.expire_pending(now);
         self.retry_chunks(now);
         self.retry_direct(now);
+        self.tend(now);
     }
 
     /// The next thing to be done or known.
@@ -322,6 +356,7 @@ impl Mesh {
             self.gossip.deadline(),
             self.chunks.deadline(),
             self.direct.deadline(),
+            self.membership_deadline(),
         ]
         .into_iter()
         .flatten()

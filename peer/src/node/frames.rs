@@ -11,7 +11,7 @@ use shared::wire::frame::{Frame, GoodbyeReason, Ids, Indices};
 
 use super::compat::is_bridged;
 use super::swarm::Swarm;
-use crate::mesh::message::{Class, Neighbor, Packet, Probe, Sealed, Signed};
+use crate::mesh::message::{Class, Neighbor, Packet, Probe, Sealed, Signal, Signed};
 use crate::mesh::{Goodbye, Input, LinkId, Reason};
 
 impl Swarm {
@@ -150,6 +150,7 @@ pub(super) fn goodbye(goodbye: &Goodbye) -> Arc<[u8]> {
         Reason::Duplicate => GoodbyeReason::Duplicate,
         Reason::Protocol => GoodbyeReason::Protocol,
         Reason::Leaving => GoodbyeReason::Leaving,
+        Reason::Split => GoodbyeReason::Split,
     };
     encode(&Frame::Goodbye {
         reason,
@@ -163,6 +164,28 @@ fn frame(packet: &Packet) -> Frame<'_> {
             epoch: neighbor.epoch,
             links: neighbor.links,
             max_links: neighbor.max_links,
+        },
+        Packet::Need {
+            id,
+            from,
+            hops,
+            missing,
+        } => Frame::Need {
+            id: *id,
+            from: *from,
+            hops: *hops,
+            missing: *missing,
+        },
+        Packet::Signal(signal) => Frame::Signal {
+            id: signal.id,
+            kind: signal.kind,
+            from: signal.from,
+            to: signal.to,
+            sdp: signal.sdp.as_bytes(),
+        },
+        Packet::Split { id, peer } => Frame::Split {
+            id: *id,
+            peer: *peer,
         },
         Packet::Gossip { hops, has, message } => Frame::Gossip {
             hops: *hops,
@@ -256,6 +279,32 @@ fn packet(frame: &Frame<'_>) -> Option<Packet> {
             links,
             max_links,
         }),
+        Frame::Need {
+            id,
+            from,
+            hops,
+            missing,
+        } => Packet::Need {
+            id,
+            from,
+            hops,
+            missing,
+        },
+        Frame::Signal {
+            id,
+            kind,
+            from,
+            to,
+            sdp,
+        } => Packet::Signal(Signal {
+            id,
+            kind,
+            from,
+            to,
+            // Descriptions are ASCII; what is not fails its check where it is used.
+            sdp: String::from_utf8_lossy(sdp).into(),
+        }),
+        Frame::Split { id, peer } => Packet::Split { id, peer },
         Frame::ChunkRequest {
             message,
             ref indices,

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use shared::crypto::Identity;
 use shared::crypto::envelope::Kind;
-use shared::{InfoHash, PeerId};
+use shared::{InfoHash, OfferId, PeerId};
 use tokio::sync::{broadcast, mpsc};
 
 use super::author::Author;
@@ -440,6 +440,15 @@ impl Swarm {
                 class,
             } => self.send_packet(&links, &packet, class),
             Output::Close { link, goodbye } => self.say_goodbye(link, goodbye.as_ref()),
+            Output::Invite { id, peer } => {
+                let offer_id = OfferId::new(*id.as_bytes());
+                self.signal_input(signal::Input::Invite { peer, offer_id });
+            }
+            Output::Signal(signal) => self.on_mesh_signal(&signal),
+            Output::Withdraw(id) => {
+                let offer_id = OfferId::new(*id.as_bytes());
+                self.signal_input(signal::Input::Withdraw(offer_id));
+            }
             Output::Connect(peer) => {
                 self.tell(Event::Connect(peer));
                 self.on_neighbors();

@@ -35,6 +35,9 @@ const MUST_UNDERSTAND: u8 = 128;
 
 const FLOOD: u8 = 1;
 
+/// Bytes of a session description on its way.
+pub const MAX_SDP: usize = 16 << 10;
+
 /// Why a frame is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
 #[non_exhaustive]
@@ -100,8 +103,32 @@ pub enum GoodbyeReason {
     Duplicate,
     /// The other side broke the protocol.
     Protocol,
+    /// Another link took the place of this one, see [`Frame::Split`].
+    Split,
     /// A reason of a newer version.
     Other(u8),
+}
+
+/// What a [`Frame::Signal`] brings.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum SignalKind {
+    /// An offer, from whoever was found to whoever looks for links.
+    Offer,
+    /// Its answer.
+    Answer,
+    /// Nothing will come of it.
+    Refusal,
+}
+
+impl SignalKind {
+    const fn from_number(number: u8) -> Option<Self> {
+        match number {
+            0 => Some(Self::Offer),
+            1 => Some(Self::Answer),
+            2 => Some(Self::Refusal),
+            _ => None,
+        }
+    }
 }
 
 impl GoodbyeReason {
@@ -111,6 +138,7 @@ impl GoodbyeReason {
             1 => Self::Full,
             2 => Self::Duplicate,
             3 => Self::Protocol,
+            4 => Self::Split,
             other => Self::Other(other),
         }
     }
@@ -121,6 +149,7 @@ impl GoodbyeReason {
             Self::Full => 1,
             Self::Duplicate => 2,
             Self::Protocol => 3,
+            Self::Split => 4,
             Self::Other(other) => other,
         }
     }
@@ -144,6 +173,23 @@ pub enum Frame<'a> {
         links: u32,
         max_links: u32,
     },
+    /// 0x11: somebody looks for links.
+    Need {
+        id: MessageId,
+        from: PeerId,
+        hops: u8,
+        missing: u32,
+    },
+    /// 0x12: a session description on its way.
+    Signal {
+        id: MessageId,
+        kind: SignalKind,
+        from: PeerId,
+        to: PeerId,
+        sdp: &'a [u8],
+    },
+    /// 0x13: asks a neighbour to link to another peer in place of us.
+    Split { id: MessageId, peer: PeerId },
     /// 0x20: a broadcast.
     Gossip {
         hops: u8,
@@ -242,6 +288,23 @@ impl<'a> Frame<'a> {
                 links: reader.u32()?,
                 max_links: reader.u32()?,
             },
+            0x11 => Self::Need {
+                id: reader.message_id()?,
+                from: reader.peer_id()?,
+                hops: reader.u8()?,
+                missing: reader.u32()?,
+            },
+            0x12 => Self::Signal {
+                id: reader.message_id()?,
+                kind: SignalKind::from_number(reader.u8()?).ok_or(FrameError::Unknown)?,
+                from: reader.peer_id()?,
+                to: reader.peer_id()?,
+                sdp: rest(reader, MAX_SDP)?,
+            },
+            0x13 => Self::Split {
+                id: reader.message_id()?,
+                peer: reader.peer_id()?,
+            },
             0x20 => Self::Gossip {
                 hops: reader.u8()?,
                 has: ids(reader, MAX_HAS)?,
@@ -310,6 +373,9 @@ impl<'a> Frame<'a> {
             Self::Auth(_) => 0x01,
             Self::Goodbye { .. } => 0x02,
             Self::Neighbor { .. } => 0x10,
+            Self::Need { .. } => 0x11,
+            Self::Signal { .. } => 0x12,
+            Self::Split { .. } => 0x13,
             Self::Gossip { .. } => 0x20,
             Self::ChunkRequest { .. } => 0x26,
             Self::Chunk { .. } => 0x27,
@@ -345,6 +411,34 @@ impl<'a> Frame<'a> {
                 links,
                 max_links,
             } => write_numbers(&[*epoch, (*links).into(), (*max_links).into()], out),
+            Self::Need {
+                id,
+                from,
+                hops,
+                missing,
+            } => {
+                out.extend_from_slice(id.as_bytes());
+                out.extend_from_slice(from.as_bytes());
+                out.push(*hops);
+                write_numbers(&[(*missing).into()], out);
+            }
+            Self::Signal {
+                id,
+                kind,
+                from,
+                to,
+                sdp,
+            } => {
+                out.extend_from_slice(id.as_bytes());
+                out.push(*kind as u8);
+                out.extend_from_slice(from.as_bytes());
+                out.extend_from_slice(to.as_bytes());
+                out.extend_from_slice(sdp);
+            }
+            Self::Split { id, peer } => {
+                out.extend_from_slice(id.as_bytes());
+                out.extend_from_slice(peer.as_bytes());
+            }
             Self::Gossip {
                 hops,
                 has,

@@ -21,6 +21,20 @@ fn all() -> Vec<Frame<'static>> {
             links: 3,
             max_links: 6,
         },
+        Frame::Need {
+            id: ID,
+            from: ALICE,
+            hops: 5,
+            missing: 4,
+        },
+        Frame::Signal {
+            id: ID,
+            kind: SignalKind::Answer,
+            from: ALICE,
+            to: BOB,
+            sdp: b"v=0",
+        },
+        Frame::Split { id: ID, peer: BOB },
         Frame::Gossip {
             hops: 2,
             has: Ids::from(&[ALICE][..]),
@@ -93,6 +107,7 @@ fn every_frame_comes_back_and_no_cut_one_does() {
             Frame::Gossip { envelope, .. } => envelope.len(),
             Frame::Chunk { data, .. } => data.len(),
             Frame::Route { body, .. } => body.len(),
+            Frame::Signal { sdp, .. } => sdp.len(),
             _ => 0,
         };
         for end in 0..bytes.len() - open {
@@ -180,6 +195,9 @@ fn golden_vectors() {
     let names = [
         "goodbye",
         "neighbor",
+        "need",
+        "signal",
+        "split",
         "chunk_request",
         "route",
         "ack",
@@ -187,7 +205,7 @@ fn golden_vectors() {
         "ping",
     ];
     let frames = all();
-    let made = [1, 2, 4, 6, 7, 9, 11].map(|at: usize| {
+    let made = [1, 2, 3, 4, 5, 7, 9, 10, 12, 14].map(|at: usize| {
         let hex: Vec<String> = encode(&frames[at])
             .iter()
             .map(|byte| format!("{byte:02x}"))
