@@ -32,5 +32,6 @@ pub use api::{
     Events, IceServers, JoinError, MAX_MAX_PEERS, MAX_MESSAGE, MIN_MAX_PEERS, Message, Options,
     PeerInfo, Receipt, SendError, State, Stats, Status,
 };
+pub use mesh::Rate;
 pub use shared::crypto::Identity;
 pub use shared::{InfoHash, MessageId, PeerId};

@@ -8,6 +8,7 @@ use shared::{InfoHash, PeerId};
 
 use crate::Identity;
 use crate::link::{IceServer, UdpPorts};
+use crate::mesh::Rate;
 use crate::tracker::TrackerUrl;
 
 /// The tracker of a peer that is told no other: one that runs here.
@@ -67,6 +68,11 @@ pub struct Options {
     pub udp_ports: UdpPorts,
     /// Addresses told to others instead of this host's own, when a NAT maps its ports one to one.
     pub public_addresses: Vec<IpAddr>,
+    /// How much of what was said before this peer came it wants to hear: at most five minutes, of
+    /// which members keep 256 messages or 1 MiB. Default: nothing.
+    pub history: Duration,
+    /// Broadcasts of one author that are taken and passed on, and that this peer sends.
+    pub rate: Rate,
     /// Speaks to peers of Easypeers 1 as well. Their messages are not authenticated; see SECURITY.md.
     pub compat: bool,
 }
@@ -86,6 +92,8 @@ impl Default for Options {
             bind: Vec::new(),
             udp_ports: UdpPorts::Any,
             public_addresses: Vec::new(),
+            history: Duration::ZERO,
+            rate: Rate::default(),
             compat: false,
         }
     }

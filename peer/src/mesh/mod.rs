@@ -6,25 +6,34 @@
 //! Its driver has checked what can be checked outside: a link's peer has proven its keys before
 //! [`Input::LinkAdmitted`], a broadcast's signature fits before [`Input::Gossip`].
 //!
-//! Invariants: a link counts only after both sides accepted it; never more than `max_peers` links
-//! and two guests are accepted; a message is given to the application once and never sent to a neighbour that is
-//! known to have it; every map is bounded.
+//! Invariants: a link counts only after both sides accepted it; never more than `max_peers` links and
+//! two more are accepted; a message is given to the application once and never sent to a neighbour
+//! that is known to have it; every map is bounded.
 //!
-//! - `membership`: finding links over the mesh, taking newcomers in.
+//! - `membership`: finding links over the mesh, taking newcomers in, exchanging neighbours.
 //! - `links`: accepting, counting, probing and closing links.
-//! - `gossip`: broadcasts and the messages that wait for a first link.
+//! - `gossip`: broadcasts, those of ours that wait included.
+//! - `tree`: who is sent larger broadcasts and who only hears of them.
+//! - `digest`: neighbours compare what they have; `cache` is what they have.
+//! - `beacon`: signs of life of the mesh as a whole.
+//! - `rates`: how much an author may say; reputation of neighbours.
 //! - `chunks`: broadcasts too large for one message.
 //! - `direct`: keys, routes, sealed messages and their acknowledgements.
 
+mod beacon;
+mod cache;
 mod chunks;
+mod digest;
 mod direct;
-mod gossip;
+pub(crate) mod gossip;
 mod links;
 mod membership;
 pub(crate) mod message;
+mod rates;
 pub(crate) mod seen;
 #[cfg(test)]
 mod tests;
+mod tree;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -33,17 +42,21 @@ use std::time::Duration;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 use shared::crypto::PublicKeys;
-use shared::wire::frame::SignalKind;
+use shared::wire::frame::{Pushed, SignalKind};
 use shared::{MessageId, PeerId};
 
+use beacon::Beacons;
 use chunks::Chunks;
 use direct::Direct;
-use gossip::Gossip;
+use gossip::{Arrival, Gossip};
 use links::Link;
 use membership::Membership;
 use message::{Class, Neighbor, Packet, Sealed, Signal, Signed};
+use rates::Rates;
+use tree::Tree;
 
 pub(crate) use direct::MAX_SENDS;
+pub use rates::Rate;
 
 /// Time since the core was made.
 pub(crate) type Now = Duration;
@@ -63,6 +76,12 @@ pub(crate) struct Settings {
     /// Milliseconds since 1970 at the start: our epoch, and what [`Now`] counts from.
     pub(crate) started_ms: u64,
     pub(crate) max_peers: usize,
+    /// Of each author.
+    pub(crate) rate: Rate,
+    /// How much of what was said before the start is wanted.
+    pub(crate) history: Duration,
+    /// Between two exchanges of neighbours, on average.
+    pub(crate) flip_interval: Duration,
     pub(crate) seed: u64,
 }
 
@@ -87,14 +106,21 @@ pub(crate) enum Input {
     /// A packet; not gossip.
     Packet { link: LinkId, packet: Packet },
     /// A broadcast that is not [known](Mesh::knows), its signature checked. From here on known.
-    Gossip {
-        link: LinkId,
-        hops: u8,
-        has: Vec<PeerId>,
-        message: Arc<Signed>,
-    },
+    Gossip(Arrival),
     /// A copy of a known broadcast.
-    Duplicate { link: LinkId, id: MessageId },
+    Duplicate {
+        link: LinkId,
+        id: MessageId,
+        pushed: Pushed,
+    },
+    /// A broadcast that is not [within its author's rate](Mesh::is_within_rate).
+    Excess { link: LinkId, origin: PeerId },
+    /// A neighbour sent what does not hold.
+    Fault(LinkId),
+    /// Members that a neighbour named when it closed its link.
+    Hints(Vec<PeerId>),
+    /// How many peers a tracker counts in the swarm.
+    SwarmSize(usize),
     /// A piece of a large broadcast that fits its manifest.
     Chunk {
         link: LinkId,
@@ -164,8 +190,10 @@ pub(crate) enum Output {
     },
     /// A broadcast of ours is on its way.
     Published(Arc<Signed>),
-    /// A broadcast of ours found no link in time.
-    NotPublished(MessageId),
+    /// A broadcast of ours did not go out.
+    NotPublished { id: MessageId, why: Unsent },
+    /// Sign a beacon, then [`Input::Publish`].
+    Beacon,
     /// The keys of a member were found, or not.
     Keys {
         peer: PeerId,
@@ -209,6 +237,15 @@ pub(crate) enum Reason {
     Split,
 }
 
+/// Why a broadcast of ours did not go out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Unsent {
+    /// There was no link in time.
+    NoLink,
+    /// Too many before it wait for our rate.
+    TooFast,
+}
+
 /// Counts since the start.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Counters {
@@ -218,6 +255,8 @@ pub(crate) struct Counters {
     pub(crate) duplicates: u64,
     /// Packets that broke a rule or a limit.
     pub(crate) rejected: u64,
+    /// Other meshes of the same topic that we touched.
+    pub(crate) merges: u64,
 }
 
 /// The core.
@@ -227,8 +266,17 @@ pub(crate) struct Mesh {
     links: BTreeMap<LinkId, Link>,
     membership: Membership,
     gossip: Gossip,
+    tree: Tree,
+    beacons: Beacons,
+    rates: Rates,
     chunks: Chunks,
     direct: Direct,
+    /// Peers in the swarm by a tracker's count; 0 if none told.
+    swarm_size: usize,
+    /// How late a timer of ours was, and when.
+    late: (Duration, Now),
+    /// When something is due, as of the last input.
+    due: Option<Now>,
     counters: Counters,
     rng: StdRng,
     out: VecDeque<Output>,
@@ -240,9 +288,15 @@ impl Mesh {
             settings,
             links: BTreeMap::new(),
             membership: Membership::new(),
-            gossip: Gossip::new(),
+            gossip: Gossip::new(&settings),
+            tree: Tree::default(),
+            beacons: Beacons::default(),
+            rates: Rates::new(),
             chunks: Chunks::new(),
             direct: Direct::new(),
+            swarm_size: 0,
+            late: (Duration::ZERO, Now::ZERO),
+            due: None,
             counters: Counters::default(),
             rng: StdRng::seed_from_u64(settings.seed),
             out: VecDeque::new(),
@@ -251,6 +305,9 @@ impl Mesh {
 
     /// Takes an input. Follow with [`poll_output`](Self::poll_output).
     pub(crate) fn handle(&mut self, now: Now, input: Input) {
+        if let Some(due) = self.due {
+            self.note_lateness(now, due);
+        }
         match input {
             Input::LinkAdmitted {
                 link,
@@ -262,13 +319,12 @@ impl Mesh {
             Input::LinkClosed(link) => self.remove_link(now, link),
             Input::LinkSuspect(link) => self.on_suspect(now, link),
             Input::Packet { link, packet } => self.handle_packet(now, link, packet),
-            Input::Gossip {
-                link,
-                hops,
-                has,
-                message,
-            } => self.on_gossip(now, link, hops, has, message),
-            Input::Duplicate { link, id } => self.on_duplicate(now, link, id),
+            Input::Gossip(arrival) => self.on_gossip(now, arrival),
+            Input::Duplicate { link, id, pushed } => self.on_duplicate(now, link, id, pushed),
+            Input::Excess { link, origin } => self.on_excess(now, link, origin),
+            Input::Fault(link) => self.penalize(now, link, rates::FAULT),
+            Input::Hints(peers) => self.remember_peers(peers),
+            Input::SwarmSize(size) => self.swarm_size = size,
             Input::Chunk {
                 link,
                 message,
@@ -285,7 +341,11 @@ impl Mesh {
             Input::SetMaxPeers(max_peers) => self.on_max_peers(max_peers),
             Input::Timeout => {}
         }
-        self.on_time(now);
+        self.due = self.next_due();
+        if self.due.is_some_and(|due| due <= now) {
+            self.on_time(now);
+            self.due = self.next_due();
+        }
     }
 
     fn handle_packet(&mut self, now: Now, link: LinkId, packet: Packet) {
@@ -295,17 +355,26 @@ impl Mesh {
         state.heard(now);
         match packet {
             Packet::Neighbor(neighbor) => self.on_neighbor(now, link, neighbor),
-            Packet::Ping(probe) => self.on_ping(link, probe),
+            Packet::Ping(probe) => self.on_ping(now, link, probe),
             Packet::Pong(probe) => self.on_pong(now, link, probe),
             _ if !self.is_up(link) => self.counters.rejected += 1,
-            Packet::Need {
+            Packet::Need(need) => self.on_need(now, link, need),
+            Packet::Signal(signal) => self.on_signal(now, link, signal),
+            Packet::Split { id, peer } => self.on_split(now, link, id, peer),
+            Packet::Shuffle {
                 id,
                 from,
                 hops,
-                missing,
-            } => self.on_need(now, link, id, from, hops, missing),
-            Packet::Signal(signal) => self.on_signal(now, link, signal),
-            Packet::Split { id, peer } => self.on_split(now, link, id, peer),
+                peers,
+            } => self.on_shuffle(now, link, id, from, hops, peers),
+            Packet::ShuffleReply { id, peers } => self.on_shuffle_reply(id, peers),
+            Packet::Flip { id, step, peer } => self.on_flip(now, link, id, step, peer),
+            Packet::IHave { ids, pull } => self.on_i_have(now, link, ids, pull),
+            Packet::Graft(id) => self.on_graft(link, &id),
+            Packet::Prune => self.set_eager(link, false),
+            Packet::Digest(digest) => self.on_digest(now, link, digest),
+            Packet::Pull(ids) => self.on_pull(link, &ids),
+            Packet::Beacons(marks) => self.on_marks(now, link, &marks),
             Packet::ChunkRequest { message, indices } => {
                 self.on_chunk_request(link, message, &indices);
             }
@@ -338,10 +407,14 @@ impl Mesh {
 
     fn on_time(&mut self, now: Now) {
         self.probe_links(now);
-        self.expire_pending(now);
+        self.flush_pending(now);
+        self.tend_tree(now);
+        self.tend_digests(now);
+        self.tend_beacons(now);
         self.retry_chunks(now);
         self.retry_direct(now);
         self.tend(now);
+        self.expire_bans(now);
     }
 
     /// The next thing to be done or known.
@@ -350,10 +423,16 @@ impl Mesh {
     }
 
     /// When [`Input::Timeout`] is due, at the latest.
-    pub(crate) fn poll_timeout(&self) -> Option<Now> {
+    pub(crate) const fn poll_timeout(&self) -> Option<Now> {
+        self.due
+    }
+
+    fn next_due(&self) -> Option<Now> {
         [
             self.links.values().map(Link::deadline).min(),
-            self.gossip.deadline(),
+            self.gossip_deadline(),
+            self.tree.deadline(),
+            self.beacon_deadline(),
             self.chunks.deadline(),
             self.direct.deadline(),
             self.membership_deadline(),

@@ -105,7 +105,17 @@ impl Swarm {
             TrackerEvent::Due(tracker) => Input::Due {
                 tracker,
                 want: self.mesh.room(),
+                links: self.mesh.neighbors().count(),
             },
+            TrackerEvent::Announced {
+                tracker,
+                complete,
+                incomplete,
+            } => {
+                let size = complete.saturating_add(incomplete) as usize;
+                self.mesh_input(mesh::Input::SwarmSize(size));
+                Input::SwarmSize { tracker, size }
+            }
             TrackerEvent::Offer {
                 peer,
                 offer_id,

@@ -20,7 +20,7 @@ use super::{Command, Node, Reply};
 use crate::api::{Event, PeerInfo, SendError, Stats, Status, View};
 use crate::link::Transport;
 use crate::mesh::message::Class;
-use crate::mesh::{Goodbye, Input, LinkId, Mesh, Now, Output, Reason, Settings};
+use crate::mesh::{Goodbye, Input, LinkId, Mesh, Now, Output, Reason, Settings, Unsent};
 use crate::rt::{self, Clock};
 use crate::session::{Credentials, SessionError};
 use crate::signal::{self, AttemptId, Signal};
@@ -38,8 +38,9 @@ const BATCH: usize = 64;
 /// How old the counts in the view may be.
 const VIEW_AGE: Duration = Duration::from_millis(250);
 
-/// Bad messages that a neighbour may pass on: it may run an older version, or our clock be wrong.
-const STRIKES: u32 = 8;
+/// Between two exchanges of neighbours, on average: twelve an hour keep a mesh random, and cost next
+/// to nothing. Browsers may not afford so many connections.
+const FLIP_INTERVAL: Duration = Duration::from_secs(300);
 
 /// Time to say goodbye.
 const LEAVE: Duration = Duration::from_secs(2);
@@ -61,7 +62,6 @@ pub(super) struct Entry {
     expected: PeerId,
     /// Until it is up: what it came from.
     attempt: Option<AttemptId>,
-    strikes: u32,
     /// It has proven to be a member, and speaks our frames.
     member: bool,
     /// A peer of Easypeers 1.
@@ -74,7 +74,6 @@ impl Entry {
             outbox,
             expected,
             attempt: Some(attempt),
-            strikes: 0,
             member: false,
             compat: false,
         }
@@ -144,6 +143,9 @@ impl Swarm {
                 keys: *credentials.identity.public(),
                 started_ms: clock.started_ms(),
                 max_peers,
+                rate: options.rate,
+                history: options.history,
+                flip_interval: FLIP_INTERVAL,
                 seed: u64::from_ne_bytes(rt::random()),
             }),
             signal: Signal::new(signal::Settings {
@@ -293,7 +295,7 @@ impl Swarm {
             } => {
                 tracing::warn!(tracker = tracker.index(), %reason, "tracker refused");
             }
-            TrackerEvent::Connected(_) | TrackerEvent::Announced { .. } => {}
+            TrackerEvent::Connected(_) => {}
             event => self.on_signalling(event),
         }
         self.tell_status();
@@ -364,13 +366,7 @@ impl Swarm {
     pub(super) fn strike(&mut self, link: LinkId, what: &'static str) {
         self.stats.rejected += 1;
         tracing::debug!(link = link.0, what, "refused");
-        let Some(entry) = self.links.get_mut(&link) else {
-            return;
-        };
-        entry.strikes += 1;
-        if entry.strikes >= STRIKES {
-            self.close_link(link, Some(Reason::Protocol));
-        }
+        self.mesh_input(Input::Fault(link));
     }
 
     /// Closes a link; the mesh hears of it when its task has ended, at once if it is told why.
@@ -400,8 +396,9 @@ impl Swarm {
 
     pub(super) fn signal_input(&mut self, input: signal::Input) {
         let mesh = &self.mesh;
-        self.signal
-            .handle(self.clock.now(), input, |peer| mesh.is_neighbor(*peer));
+        self.signal.handle(self.clock.now(), input, |peer| {
+            mesh.is_neighbor(*peer) || mesh.is_banned(*peer)
+        });
     }
 
     /// Does what the cores want done, until they want nothing.
@@ -471,10 +468,14 @@ impl Swarm {
                 data,
             } => self.deliver(&message, hops, data),
             Output::Published(message) => self.on_published(&message),
-            Output::NotPublished(id) => {
-                let reason = self.status.reason.clone();
-                self.author.not_published(id, reason);
+            Output::NotPublished { id, why } => {
+                let error = match why {
+                    Unsent::NoLink => SendError::NotConnected(self.status.reason.clone()),
+                    Unsent::TooFast => SendError::TooFast,
+                };
+                self.author.not_published(id, error);
             }
+            Output::Beacon => self.publish_beacon(),
             Output::Keys { peer, keys } => self.on_keys(peer, keys),
             Output::Open { sealed, hops } => self.open(&sealed, hops),
             Output::CheckAck { id, proof, hops } => self.check_ack(id, proof, hops),
@@ -489,7 +490,7 @@ impl Swarm {
     }
 
     fn tell_need(&self) {
-        let need = match (self.mesh.neighbors().next(), self.mesh.room()) {
+        let need = match (self.mesh.neighbors().next(), self.mesh.missing()) {
             (None, _) => Need::Alone,
             (Some(_), 0) => Need::Full,
             (Some(_), _) => Need::Hungry,

@@ -11,6 +11,7 @@
 //! Invariants: one attempt to answer a peer at a time; never more than [`SPARE`] attempts above the
 //! links wanted; every attempt ends, by its driver or by its deadline; every map is bounded.
 
+mod economy;
 #[cfg(test)]
 mod tests;
 
@@ -25,6 +26,7 @@ use shared::{OfferId, PeerId};
 use crate::mesh::Now;
 use crate::mesh::seen::Recent;
 use crate::tracker::TrackerId;
+use economy::Economy;
 
 /// Most offers that wait for an answer. Browsers allow few connections in a page's life, and each
 /// costs a socket; trackers hand few offers of one announce on.
@@ -89,16 +91,22 @@ pub(crate) enum Via {
     Mesh,
 }
 
-/// What happens to the core. `want` is the number of links that could be accepted now.
+/// What happens to the core.
 #[derive(Debug)]
 pub(crate) enum Input {
-    /// It is time to announce.
-    Due { tracker: TrackerId, want: usize },
+    /// It is time to announce, with so many links missing and so many there.
+    Due {
+        tracker: TrackerId,
+        want: usize,
+        links: usize,
+    },
+    /// A tracker counts so many peers in the swarm.
+    SwarmSize { tracker: TrackerId, size: usize },
     /// An offer is ready to be sent out.
     OfferMade { attempt: AttemptId, sdp: Arc<str> },
     /// An offer could not be made.
     OfferFailed { attempt: AttemptId },
-    /// Somebody offers a link.
+    /// Somebody offers a link; so many could be accepted now.
     Offer {
         via: Via,
         peer: PeerId,
@@ -230,6 +238,7 @@ pub(crate) struct Signal {
     answered: VecDeque<(Now, PeerId)>,
     offers_seen: Recent<(PeerId, OfferId), ()>,
     failures: Recent<PeerId, Failures>,
+    economy: Economy,
     rng: StdRng,
     out: VecDeque<Output>,
 }
@@ -244,6 +253,7 @@ impl Signal {
             answered: VecDeque::new(),
             offers_seen: Recent::new(OFFERS_SEEN, OFFER_AGE + MINUTE),
             failures: Recent::new(FAILURES, FAILURE_AGE),
+            economy: Economy::default(),
             rng: StdRng::seed_from_u64(settings.seed),
             out: VecDeque::new(),
         }
@@ -253,7 +263,15 @@ impl Signal {
     pub(crate) fn handle(&mut self, now: Now, input: Input, is_neighbor: impl Fn(&PeerId) -> bool) {
         self.expire(now);
         match input {
-            Input::Due { tracker, want } => self.on_due(now, tracker, want),
+            Input::Due {
+                tracker,
+                want,
+                links,
+            } => {
+                let want = self.economy.offers(now, want, links, &mut self.rng);
+                self.on_due(now, tracker, want);
+            }
+            Input::SwarmSize { tracker, size } => self.economy.note_size(tracker, size),
             Input::OfferMade { attempt, sdp } => self.on_offer_made(now, attempt, sdp),
             Input::OfferFailed { attempt } | Input::AnswerFailed { attempt } => {
                 self.fail(now, attempt);
