@@ -25,6 +25,9 @@ mod node;
 mod rt;
 mod session;
 mod signal;
+#[cfg(any(test, feature = "sim"))]
+#[doc(hidden)]
+pub mod sim;
 pub mod tracker;
 
 pub use api::{

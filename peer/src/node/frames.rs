@@ -166,7 +166,7 @@ pub(super) fn goodbye(goodbye: &Goodbye) -> Arc<[u8]> {
     })
 }
 
-fn frame(packet: &Packet) -> Frame<'_> {
+pub(crate) fn frame(packet: &Packet) -> Frame<'_> {
     match packet {
         Packet::Neighbor(neighbor) => Frame::Neighbor {
             epoch: neighbor.epoch,

@@ -14,7 +14,7 @@ mod author;
 mod compat;
 mod dial;
 mod direct;
-mod frames;
+pub(crate) mod frames;
 mod link;
 mod outbox;
 mod parts;
