@@ -42,6 +42,10 @@ use swarm::{End, Swarm};
 const CHANNEL_MESSAGE: u32 = 16 << 10;
 const COMPAT_CHANNEL_MESSAGE: u32 = 256 << 10;
 
+/// Between two exchanges of neighbours, on average: twelve an hour keep a mesh random, and cost next
+/// to nothing. Browsers may not afford so many connections.
+pub(crate) const FLIP_INTERVAL: Duration = Duration::from_secs(300);
+
 type Reply<T> = oneshot::Sender<T>;
 
 /// What a handle asks of its node.

@@ -16,7 +16,7 @@ use super::direct::Directs;
 use super::link::{FromLink, Traffic};
 use super::outbox::Outbox;
 use super::status;
-use super::{Command, Node, Reply};
+use super::{Command, FLIP_INTERVAL, Node, Reply};
 use crate::api::{Event, PeerInfo, SendError, Stats, Status, View};
 use crate::link::Transport;
 use crate::mesh::message::Class;
@@ -37,10 +37,6 @@ const BATCH: usize = 64;
 
 /// How old the counts in the view may be.
 const VIEW_AGE: Duration = Duration::from_millis(250);
-
-/// Between two exchanges of neighbours, on average: twelve an hour keep a mesh random, and cost next
-/// to nothing. Browsers may not afford so many connections.
-const FLIP_INTERVAL: Duration = Duration::from_secs(300);
 
 /// Time to say goodbye.
 const LEAVE: Duration = Duration::from_secs(2);

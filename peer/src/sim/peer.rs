@@ -2,11 +2,12 @@
 //! `node/{swarm,dial,frames}.rs`; everything that knows the cores' inputs and outputs is here.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use rand::RngExt;
 use shared::crypto::PublicKeys;
 use shared::crypto::envelope::{Content, Kind};
-use shared::wire::frame::SignalKind;
+use shared::wire::frame::{Pushed, SignalKind};
 use shared::{MessageId, OfferId, PeerId};
 
 use super::network::{Conn, Distances, Stage};
@@ -14,9 +15,10 @@ use super::slab::index;
 use super::tracker::Client;
 use super::world::{Answer, Offer, Parcel, What, World};
 use super::{MS, SECOND, Time, check, time};
+use crate::mesh::gossip::Arrival;
 use crate::mesh::message::{Class, Packet, Sealed, Signal as Description, Signed};
-use crate::mesh::{Input, LinkId, Mesh, Now, Output, Settings};
-use crate::node::frames;
+use crate::mesh::{Input, LinkId, Mesh, Now, Output, Rate, Settings};
+use crate::node::{FLIP_INTERVAL, frames};
 use crate::signal::{self, AttemptId, Signal, Via};
 
 /// Milliseconds since 1970 at the start of all.
@@ -87,6 +89,8 @@ pub(super) struct Core {
     offers: Vec<(AttemptId, u32)>,
     /// Direct messages whose receiver's keys are not known yet.
     unknown: Vec<u32>,
+    /// Messages that it signed.
+    sequence: u64,
     /// It is busy until then.
     pub(super) clock: Time,
     /// When it is woken next.
@@ -114,6 +118,9 @@ impl World {
             keys,
             started_ms: EPOCH_MS + self.now / MS,
             max_peers: self.max_peers,
+            rate: Rate::default(),
+            history: Duration::ZERO,
+            flip_interval: FLIP_INTERVAL,
             seed: self.rng.random(),
         };
         let seed = self.rng.random();
@@ -125,6 +132,7 @@ impl World {
             opening: Vec::new(),
             offers: Vec::new(),
             unknown: Vec::new(),
+            sequence: 0,
             clock: self.now,
             wake: Time::MAX,
         };
@@ -321,8 +329,10 @@ impl World {
             && let Some(core) = &self.peers[p as usize].core
         {
             match &waiting.packet {
-                Packet::Gossip { message, .. } if core.mesh.knows(&message.id) => {
-                    known = Some(message.id);
+                Packet::Gossip {
+                    message, pushed, ..
+                } if core.mesh.knows(&message.id) => {
+                    known = Some((message.id, *pushed));
                 }
                 shared if !last => packet = Some(shared.clone()),
                 _ => {}
@@ -334,9 +344,9 @@ impl World {
                 packet = whole;
             }
         }
-        if let Some(id) = known {
+        if let Some((id, pushed)) = known {
             self.count_copy(&id);
-            self.turn(p, |turn| turn.mesh(Input::Duplicate { link, id }));
+            self.turn(p, |turn| turn.mesh(Input::Duplicate { link, id, pushed }));
         } else if let Some(packet) = packet {
             if let Packet::Gossip { message, .. } = &packet {
                 self.count_copy(&message.id);
@@ -373,9 +383,9 @@ impl Turn<'_> {
     pub(super) fn signal(&mut self, input: signal::Input) {
         let now = self.now();
         let mesh = &self.core.mesh;
-        self.core
-            .signal
-            .handle(now, input, |peer| mesh.is_neighbor(*peer));
+        self.core.signal.handle(now, input, |peer| {
+            mesh.is_neighbor(*peer) || mesh.is_banned(*peer)
+        });
     }
 
     fn settle(&mut self) {
@@ -473,7 +483,13 @@ impl Turn<'_> {
                 let at = self.core.clock;
                 self.world.count_delivery(self.p, &message.id, hops, at);
             }
-            Output::Published(_) | Output::NotPublished(_) => {}
+            Output::Published(_) | Output::NotPublished { .. } => {}
+            Output::Beacon => {
+                self.core.clock += VERIFY;
+                let message = self.sign(Kind::Beacon, 0);
+                let chunks = Vec::new();
+                self.mesh(Input::Publish { message, chunks });
+            }
             Output::Keys { peer, keys } => self.on_keys(peer, keys.is_some()),
             Output::Open { sealed, .. } => {
                 self.core.clock += 2 * VERIFY;
@@ -736,14 +752,25 @@ impl Turn<'_> {
 
     fn on_packet(&mut self, link: LinkId, packet: Packet) {
         let input = match packet {
-            Packet::Gossip { hops, has, message } => {
-                self.core.clock += VERIFY;
-                self.world.costs.verified += 1;
-                Input::Gossip {
-                    link,
-                    hops,
-                    has,
-                    message,
+            Packet::Gossip {
+                hops,
+                pushed,
+                has,
+                message,
+            } => {
+                let (now, origin) = (self.now(), message.origin);
+                if pushed != Pushed::Pulled && !self.core.mesh.is_within_rate(now, origin) {
+                    Input::Excess { link, origin }
+                } else {
+                    self.core.clock += VERIFY;
+                    self.world.costs.verified += 1;
+                    Input::Gossip(Arrival {
+                        link,
+                        hops,
+                        pushed,
+                        has,
+                        message,
+                    })
                 }
             }
             Packet::Chunk {
@@ -768,7 +795,7 @@ impl Turn<'_> {
     /// Broadcasts so many bytes; the id.
     pub(super) fn publish(&mut self, size: usize) -> MessageId {
         self.core.clock += VERIFY;
-        let message = self.sign(size);
+        let message = self.sign(Kind::Broadcast, size);
         let id = message.id;
         let chunks = Vec::new();
         self.mesh(Input::Publish { message, chunks });
@@ -777,28 +804,32 @@ impl Turn<'_> {
 
     /// As a client that knows no limits: a broadcast along every link, past the mesh.
     pub(super) fn flood(&mut self, size: usize) {
-        let message = self.sign(size);
+        let message = self.sign(Kind::Broadcast, size);
         let links: Vec<LinkId> = (self.core.conns.iter())
             .map(|c| LinkId((*c).into()))
             .filter(|link| self.core.mesh.up_peer(*link).is_some())
             .collect();
         let packet = Packet::Gossip {
             hops: 0,
+            pushed: Pushed::Flood,
             has: Vec::new(),
             message,
         };
         self.send(&links, packet, Class::Own);
     }
 
-    fn sign(&mut self, size: usize) -> Arc<Signed> {
+    fn sign(&mut self, kind: Kind, size: usize) -> Arc<Signed> {
+        self.core.sequence += 1;
         let id = MessageId::new(self.world.rng.random());
         let peer = &self.world.peers[self.p as usize];
         let message = Signed {
             id,
             origin: peer.id,
             keys: peer.keys,
-            kind: Kind::Broadcast,
+            kind,
             content: Content::Binary,
+            epoch: EPOCH_MS + self.born() / MS,
+            sequence: self.core.sequence,
             time_ms: EPOCH_MS + self.core.clock / MS,
             bytes: vec![0; size + ENVELOPE].into(),
             payload: 92..92 + size,
@@ -840,7 +871,9 @@ impl Turn<'_> {
 fn is_for_others(packet: &Packet, me: PeerId) -> bool {
     match packet {
         Packet::Gossip { message, .. } => message.origin != me,
-        Packet::Chunk { .. } | Packet::Who { .. } | Packet::Keys { .. } => true,
+        Packet::IHave { .. } | Packet::Chunk { .. } | Packet::Who { .. } | Packet::Keys { .. } => {
+            true
+        }
         Packet::Route { sealed, .. } => sealed.from != me,
         Packet::Ack { from, .. } => *from != me,
         _ => false,

@@ -103,7 +103,12 @@ impl Turn<'_> {
                 self.core.client.schedule.asked(self.now());
                 let want = self.core.mesh.room();
                 let tracker = TrackerId::new(0);
-                self.signal(Input::Due { tracker, want });
+                let links = self.core.mesh.neighbors().count();
+                self.signal(Input::Due {
+                    tracker,
+                    want,
+                    links,
+                });
             }
         }
     }
@@ -136,11 +141,14 @@ impl Turn<'_> {
 
     pub(super) fn on_interval(&mut self) {
         self.core.client.schedule.interval(time(INTERVAL));
+        let (tracker, size) = (TrackerId::new(0), self.world.tracker.members.len());
+        self.mesh(crate::mesh::Input::SwarmSize(size));
+        self.signal(Input::SwarmSize { tracker, size });
     }
 
     pub(super) fn tell_need(&mut self) {
         let mesh = &self.core.mesh;
-        let need = match (mesh.neighbors().next(), mesh.room()) {
+        let need = match (mesh.neighbors().next(), mesh.missing()) {
             (None, _) => Need::Alone,
             (Some(_), 0) => Need::Full,
             (Some(_), _) => Need::Hungry,
