@@ -42,9 +42,15 @@ use swarm::{End, Swarm};
 const CHANNEL_MESSAGE: u32 = 16 << 10;
 const COMPAT_CHANNEL_MESSAGE: u32 = 256 << 10;
 
-/// Between two exchanges of neighbours, on average: twelve an hour keep a mesh random, and cost next
-/// to nothing. Browsers may not afford so many connections.
-pub(crate) const FLIP_INTERVAL: Duration = Duration::from_secs(300);
+/// Between two exchanges of neighbours that a member starts, on average. Each makes two links between
+/// four members, so that natively one takes part in twelve an hour, which keep a mesh random and cost
+/// next to nothing. Browsers may not afford so many connections: two an hour.
+#[cfg(not(target_family = "wasm"))]
+const FLIP_INTERVAL: Duration = Duration::from_secs(1200);
+#[cfg(target_family = "wasm")]
+const FLIP_INTERVAL: Duration = BROWSER_FLIP_INTERVAL;
+#[cfg(any(target_family = "wasm", test, feature = "sim"))]
+pub(crate) const BROWSER_FLIP_INTERVAL: Duration = Duration::from_secs(7200);
 
 type Reply<T> = oneshot::Sender<T>;
 

@@ -287,7 +287,7 @@ impl Task {
             if self.clock.now().saturating_sub(since) > GOOD {
                 backoff.reset();
             }
-            let retry_in = backoff.next(rand::rng().random());
+            let retry_in = backoff.next(self.schedule.need(), rand::rng().random());
             let lost = TrackerEvent::Lost {
                 tracker: self.id,
                 error,
