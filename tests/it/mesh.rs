@@ -1,5 +1,6 @@
 //! Native peers that meet through a real tracker and talk over real WebRTC, all on loopback.
 
+mod heal;
 mod membership;
 mod process;
 mod talk;

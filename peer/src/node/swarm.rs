@@ -286,6 +286,7 @@ impl Swarm {
                 tracker, ref error, ..
             } => {
                 tracing::info!(tracker = tracker.index(), %error, "tracker lost");
+                self.signal_input(signal::Input::TrackerLost(tracker));
             }
             TrackerEvent::Failure {
                 tracker,
