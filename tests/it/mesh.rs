@@ -1,7 +1,7 @@
 //! Native peers that meet through a real tracker and talk over real WebRTC, all on loopback.
 
 mod membership;
-mod process;
+pub(crate) mod process;
 mod talk;
 
 use std::collections::BTreeSet;

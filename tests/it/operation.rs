@@ -164,7 +164,7 @@ async fn a_drain_does_not_wait_for_a_client_that_does_not_answer() {
 async fn a_port_in_use_is_an_error_that_names_the_flag() {
     let server = TestServer::start().await;
     let mut settings = TestServer::settings();
-    settings.listen = vec![server.address()];
+    settings.listen = vec![server.address().into()];
     let error = tracker::Server::bind(settings).unwrap_err().to_string();
     assert!(
         error.contains("--listen") && error.contains(&server.address().to_string()),
