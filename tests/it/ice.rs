@@ -27,6 +27,10 @@ async fn without_servers_nothing_is_said() {
 }
 
 #[tokio::test]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "compares with the system's own time"
+)]
 async fn turn_servers_come_with_a_credential_that_ends() {
     let files = TempDir::new();
     let server = TestServer::with(with_servers(&files)).await;

@@ -497,7 +497,7 @@ fn listen(text: &str) -> Result<Listen, String> {
 
 fn ttl(text: &str) -> Result<Duration, String> {
     let ttl = duration(text)?;
-    if !(Duration::from_mins(10)..=Duration::from_hours(7 * 24)).contains(&ttl) {
+    if !(Duration::from_secs(600)..=Duration::from_secs(168 * 3600)).contains(&ttl) {
         return Err("from 10m to 168h".to_owned());
     }
     Ok(ttl)

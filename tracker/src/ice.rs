@@ -109,7 +109,7 @@ mod tests {
     #[test]
     fn credentials_are_those_of_the_rest_scheme() {
         let urls = ["stun:a:1", "turn:b:2", "stun:c", "turns:d?transport=tcp"].map(str::to_owned);
-        let ttl = Duration::from_hours(4);
+        let ttl = Duration::from_secs(4 * 3600);
         let json = serde_json::to_value(servers(&urls, b"secret", 1_700_000_000, ttl)).unwrap();
         let expected = serde_json::json!({
             "iceServers": [

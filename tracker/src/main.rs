@@ -77,7 +77,7 @@ fn check(settings: Settings) -> anyhow::Result<()> {
         match listen {
             Listen::Tcp(address) => address.set_port(0),
             Listen::Unix(path) => {
-                let folder = path.parent().unwrap_or(Path::new("/"));
+                let folder = path.parent().unwrap_or_else(|| Path::new("/"));
                 if !folder.is_dir() {
                     bail!("cannot listen on {listen}: there is no folder for it");
                 }

@@ -47,7 +47,7 @@ async fn peers_that_may_only_use_relays_talk() {
     alice.event(json!({"event": "connect", "peer": b})).await;
     bob.event(json!({"event": "connect", "peer": a})).await;
     alice.say("through the relay");
-    bob.event(json!({"event": "message", "from": a, "text": "through the relay"}))
+    bob.event(json!({"event": "message", "from": a, "data": "through the relay"}))
         .await;
     assert!(server.metric("ice_requests_total{result=\"served\"}").await >= 2.0);
     // The relay itself saw both, with credentials that the tracker made.

@@ -26,7 +26,7 @@ use sha2::{Digest as _, Sha256};
 use super::TlsError;
 use crate::clock::system_time;
 
-const DAY: Duration = Duration::from_hours(24);
+const DAY: Duration = Duration::from_secs(86_400);
 
 /// As long as a device is used.
 const AUTHORITY_DAYS: u32 = 3650;

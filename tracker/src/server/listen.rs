@@ -62,7 +62,9 @@ impl Passed {
             Self::Unix(socket) => {
                 socket.set_nonblocking(true)?;
                 let address = socket.local_addr()?;
-                let path = address.as_pathname().unwrap_or(Path::new("(unnamed)"));
+                let path = address
+                    .as_pathname()
+                    .unwrap_or_else(|| Path::new("(unnamed)"));
                 let address = Listen::Unix(path.to_owned());
                 // Its file belongs to whoever made it.
                 let listener = Listener::Unix {

@@ -38,7 +38,7 @@ pub(super) fn router(hub: Arc<Hub>, tls: Option<Tls>) -> Router {
     }
     let trust = tls.filter(|tls| tls.trust().is_some());
     trust
-        .map_or(Router::new(), trust::router)
+        .map_or_else(Router::new, trust::router)
         .merge(router.with_state(hub))
 }
 

@@ -25,11 +25,13 @@ const HTTP_GRACE: Duration = Duration::from_secs(2);
 
 pub(super) async fn drain(hub: &Arc<Hub>, stop: &CancellationToken, sockets: &TaskTracker) {
     hub.start_draining();
-    let open: Vec<_> = hub.connections.iter().map(|entry| *entry.key()).collect();
-    tracing::info!(connections = open.len(), "draining");
+    tracing::info!(connections = hub.connections.len(), "draining");
     let window = hub.settings.drain_timeout;
     let waited = wait_for_answers(hub, window / 4).await;
     let window = window.saturating_sub(waited);
+    // Who came first goes first.
+    let mut open: Vec<_> = hub.connections.iter().map(|entry| *entry.key()).collect();
+    open.sort_unstable();
     let pace = (window / open.len().max(1) as u32).min(PACE);
     // Timers are a millisecond coarse: close in groups where there are many.
     let group = (Duration::from_millis(5).as_nanos() / pace.as_nanos().max(1)).max(1) as usize;
