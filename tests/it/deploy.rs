@@ -1,8 +1,10 @@
-//! What deploy/ ships, with the programs it is for: Prometheus, nginx, Caddy, coturn, each Debian's.
+//! What deploy/ ships, with the programs it is for: Prometheus, nginx, Caddy, coturn, systemd, each
+//! Debian's.
 //!
 //! Ignored unless asked for, since they need those packages: tests/run.sh installs them and runs
 //! `cargo test -p e2e --test it -- --ignored deploy::`.
 
+mod activation;
 mod clock;
 mod prometheus;
 mod proxies;

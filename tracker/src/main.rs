@@ -73,12 +73,21 @@ fn check(settings: Settings) -> anyhow::Result<()> {
         .build()?;
     let _entered = runtime.enter();
     let mut settings = settings;
+    let folder_of = |path: &Path| match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder.is_dir(),
+        _ => true,
+    };
+    // Whoever serves makes it, as the user that serves.
+    if let Some(file) = settings.tls_self_signed.take_if(|file| !file.exists())
+        && !folder_of(&file)
+    {
+        bail!("cannot make {}: there is no folder for it", file.display());
+    }
     for listen in &mut settings.listen {
         match listen {
             Listen::Tcp(address) => address.set_port(0),
             Listen::Unix(path) => {
-                let folder = path.parent().unwrap_or_else(|| Path::new("/"));
-                if !folder.is_dir() {
+                if !folder_of(path) {
                     bail!("cannot listen on {listen}: there is no folder for it");
                 }
             }

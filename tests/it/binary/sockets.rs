@@ -69,3 +69,13 @@ fn check_config_looks_for_the_folder_of_a_unix_socket() {
     assert_eq!(status.code(), Some(1));
     assert!(stderr.contains("unix:/nowhere/tracker.sock"), "{stderr}");
 }
+
+#[test]
+fn check_config_makes_no_authority() {
+    let files = TempDir::new();
+    let file = files.path("lan.pem");
+    let authority = ["check-config", "--tls-self-signed", file.to_str().unwrap()];
+    let (status, _, stderr) = run(command(&authority));
+    assert_eq!(status.code(), Some(0), "{stderr}");
+    assert!(!file.exists());
+}
