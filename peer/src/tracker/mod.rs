@@ -4,7 +4,6 @@
 //! A task reconnects with growing pauses, and says when it is time to announce. The dialect is that
 //! of docs/protocol.md.
 
-mod roots;
 mod schedule;
 mod socket;
 #[cfg(test)]

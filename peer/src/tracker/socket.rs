@@ -4,8 +4,9 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rustls::ClientConfig;
-use rustls::pki_types::ServerName;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::{ClientConfig, RootCertStore};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
@@ -36,8 +37,8 @@ pub(super) type Socket = WebSocketStream<Box<dyn Stream>>;
 
 /// TLS towards trackers with certificates of the known authorities, and whatever else `extra`
 /// certifies.
-pub(super) fn tls(extra: &[rustls::pki_types::CertificateDer<'static>]) -> Arc<ClientConfig> {
-    let mut roots = super::roots::store();
+pub(super) fn tls(extra: &[CertificateDer<'static>]) -> Arc<ClientConfig> {
+    let mut roots = known_roots();
     roots.add_parsable_certificates(extra.iter().cloned());
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let config = ClientConfig::builder_with_provider(provider)
@@ -48,6 +49,24 @@ pub(super) fn tls(extra: &[rustls::pki_types::CertificateDer<'static>]) -> Arc<C
         Ok(config) => Arc::new(config),
         Err(error) => unreachable!("TLS versions without ciphers: {error}"),
     }
+}
+
+/// The public authorities, and those of the PEM file that `SSL_CERT_FILE` names, such as the authority
+/// of a tracker on a LAN.
+fn known_roots() -> RootCertStore {
+    let mut roots = RootCertStore::from_iter(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
+    let Some(path) = std::env::var_os("SSL_CERT_FILE").filter(|path| !path.is_empty()) else {
+        return roots;
+    };
+    let found =
+        CertificateDer::pem_file_iter(&path).and_then(Iterator::collect::<Result<Vec<_>, _>>);
+    match found {
+        Ok(certificates) => {
+            roots.add_parsable_certificates(certificates);
+        }
+        Err(error) => tracing::warn!(?path, %error, "SSL_CERT_FILE cannot be read"),
+    }
+    roots
 }
 
 /// Connects and upgrades.
