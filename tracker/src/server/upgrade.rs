@@ -207,9 +207,13 @@ async fn take_over<H: Handler>(waiting: OnUpgrade, open: Open, handler: H) {
     tracing::debug!(connection = id, client, "opened");
     let max_message = hub.settings.max_message_size;
     let metrics = Arc::clone(&hub.metrics);
-    let driver = Driver::new(read, connection, max_message, handler, metrics, hub.clock);
+    let mut driver = Driver::new(read, connection, max_message, handler, metrics, hub.clock);
+    let going = driver.take(early);
     tokio::spawn(async move {
-        let by = driver.run(early).await;
+        let by = match going {
+            true => driver.run().await,
+            false => ClosedBy::Error,
+        };
         let hub = &open.hub;
         hub.connections.remove(&id);
         hub.metrics.connections_closed.inc(by);

@@ -101,21 +101,22 @@ impl<H: Handler> Driver<H> {
         }
     }
 
-    /// Runs the connection to its end. `early` is what was read, and decrypted, behind the upgrade
-    /// request.
-    pub(crate) async fn run(mut self, early: Vec<u8>) -> ClosedBy {
-        let started = self.take(early);
-        let ended = match started {
-            Ok(()) => poll_fn(|cx| self.poll(cx)).await,
-            Err(_) => ClosedBy::Error,
-        };
+    /// Runs the connection to its end. By reference, and what came early before: a future that
+    /// owned them would keep room for them twice as long as the connection lives.
+    pub(crate) async fn run(&mut self) -> ClosedBy {
+        let ended = poll_fn(|cx| self.poll(cx)).await;
         self.end();
         ended
     }
 
-    fn take(&mut self, mut early: Vec<u8>) -> io::Result<()> {
+    /// Takes what was read, and decrypted, behind the upgrade request. False if that was the end.
+    pub(crate) fn take(&mut self, mut early: Vec<u8>) -> bool {
         self.receive(&mut early);
-        if self.tls { self.decrypt(&[]) } else { Ok(()) }
+        let going = !self.tls || self.decrypt(&[]).is_ok();
+        if !going {
+            self.end();
+        }
+        going
     }
 
     fn end(&mut self) {
