@@ -2,7 +2,7 @@
 
 mod heal;
 mod membership;
-mod process;
+pub(crate) mod process;
 mod talk;
 
 use std::collections::BTreeSet;

@@ -19,6 +19,7 @@ use super::input::Typed;
 use super::line::{self, Address, Line};
 use super::metrics;
 use super::output::Output;
+use super::supervisor;
 
 /// Messages of ours that wait for a link or a receipt; nothing is read from a pipe beyond that.
 const WAITING: usize = 32;
@@ -109,7 +110,11 @@ pub(crate) async fn run(
         failed: false,
         peer,
     };
+    supervisor::ready();
+    let watchdog = tokio::spawn(supervisor::watchdog(chat.peer.clone()));
     let ended = chat.talk(typed, &mut signals, arguments.stay).await;
+    watchdog.abort();
+    supervisor::stopping();
     tokio::select! {
         () = chat.peer.close() => {}
         () = signals.next() => return Ok(ExitCode::from(130)),

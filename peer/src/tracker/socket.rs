@@ -4,7 +4,8 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rustls::pki_types::ServerName;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -34,9 +35,10 @@ impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
 
 pub(super) type Socket = WebSocketStream<Box<dyn Stream>>;
 
-/// TLS towards public trackers, and whatever else `extra` certifies.
-pub(super) fn tls(extra: &[rustls::pki_types::CertificateDer<'static>]) -> Arc<ClientConfig> {
-    let mut roots = RootCertStore::from_iter(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
+/// TLS towards trackers with certificates of the known authorities, and whatever else `extra`
+/// certifies.
+pub(super) fn tls(extra: &[CertificateDer<'static>]) -> Arc<ClientConfig> {
+    let mut roots = known_roots();
     roots.add_parsable_certificates(extra.iter().cloned());
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let config = ClientConfig::builder_with_provider(provider)
@@ -47,6 +49,24 @@ pub(super) fn tls(extra: &[rustls::pki_types::CertificateDer<'static>]) -> Arc<C
         Ok(config) => Arc::new(config),
         Err(error) => unreachable!("TLS versions without ciphers: {error}"),
     }
+}
+
+/// The public authorities, and those of the PEM file that `SSL_CERT_FILE` names, such as the authority
+/// of a tracker on a LAN.
+fn known_roots() -> RootCertStore {
+    let mut roots = RootCertStore::from_iter(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
+    let Some(path) = std::env::var_os("SSL_CERT_FILE").filter(|path| !path.is_empty()) else {
+        return roots;
+    };
+    let found =
+        CertificateDer::pem_file_iter(&path).and_then(Iterator::collect::<Result<Vec<_>, _>>);
+    match found {
+        Ok(certificates) => {
+            roots.add_parsable_certificates(certificates);
+        }
+        Err(error) => tracing::warn!(?path, %error, "SSL_CERT_FILE cannot be read"),
+    }
+    roots
 }
 
 /// Connects and upgrades.

@@ -127,7 +127,7 @@ async fn a_tracker_that_restarts_is_found_again() {
     );
     alice.handle.send("without a tracker").await.unwrap();
     bob.message().await;
-    let _again = TestServer::with(|settings| settings.listen = vec![address]).await;
+    let _again = TestServer::with(|settings| settings.listen = vec![address.into()]).await;
     alice
         .until(|event| match event {
             Event::State(status) => (status.state == State::Joined).then_some(()),

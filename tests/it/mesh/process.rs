@@ -1,7 +1,7 @@
 //! The program `peer` as processes: what scripts and people see of it.
 
 use std::io::{BufRead, BufReader, Read, Write};
-use std::process::{Child, ChildStdin, ExitStatus, Stdio};
+use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 
@@ -12,7 +12,7 @@ use serde_json::Value;
 use crate::program::command;
 
 /// A running peer; killed when dropped.
-struct Process {
+pub(crate) struct Process {
     child: Child,
     stdin: Option<ChildStdin>,
     stdout: Arc<Mutex<Vec<String>>>,
@@ -41,10 +41,13 @@ fn collect(from: impl Read + Send + 'static, to: &Arc<Mutex<Vec<String>>>) -> Jo
 }
 
 impl Process {
-    fn start(server: &TestServer, topic: &str, arguments: &[&str]) -> Self {
+    pub(crate) fn start(server: &TestServer, topic: &str, arguments: &[&str]) -> Self {
         let tracker = format!("ws://{}", server.address());
         let common = [topic, "--tracker", &tracker, "--bind", "127.0.0.1"];
-        let mut command = command("peer", &[&common[..], arguments].concat());
+        Self::spawn(command("peer", &[&common[..], arguments].concat()))
+    }
+
+    pub(crate) fn spawn(mut command: Command) -> Self {
         command.stdin(Stdio::piped());
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().unwrap();
@@ -70,12 +73,12 @@ impl Process {
         self.stderr.lock().unwrap().clone()
     }
 
-    fn say(&self, line: &str) {
+    pub(crate) fn say(&self, line: &str) {
         writeln!(self.stdin.as_ref().unwrap(), "{line}").unwrap();
     }
 
     /// Waits for an event that has these fields.
-    async fn event(&self, wanted: Value) -> Value {
+    pub(crate) async fn event(&self, wanted: Value) -> Value {
         let fits = |line: &String| {
             let event: Value = serde_json::from_str(line).unwrap();
             let mut fields = wanted.as_object().unwrap().iter();
@@ -92,7 +95,7 @@ impl Process {
         found.unwrap()
     }
 
-    async fn address(&self) -> String {
+    pub(crate) async fn address(&self) -> String {
         let ready = self.event(serde_json::json!({"event": "ready"})).await;
         ready["address"].as_str().unwrap().to_owned()
     }

@@ -1,5 +1,6 @@
 //! HTTP: the page, counts for people and programs, health, metrics.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use axum::extract::State;
@@ -10,11 +11,19 @@ use axum::{Json, Router};
 use serde::Serialize;
 
 use super::assets::{ASSETS, secure};
+use super::ice::ice_json;
+use super::tls::Tls;
+use super::trust;
 use crate::hub::Hub;
 use crate::metrics::{Role, Scope};
 
-pub(super) fn router(hub: Arc<Hub>) -> Router {
+/// The other end of a request's socket.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Peer(pub(super) IpAddr);
+
+pub(super) fn router(hub: Arc<Hub>, tls: Option<Tls>) -> Router {
     let mut router = Router::new()
+        .route("/ice.json", get(ice_json))
         .route("/stats", get(stats_page))
         .route("/stats.json", get(stats_json))
         .route("/healthz", get(|| async { "ok\n" }))
@@ -27,7 +36,10 @@ pub(super) fn router(hub: Arc<Hub>) -> Router {
             get(move |headers: HeaderMap| async move { asset.respond(&headers) }),
         );
     }
-    router.with_state(hub)
+    let trust = tls.filter(|tls| tls.trust().is_some());
+    trust
+        .map_or_else(Router::new, trust::router)
+        .merge(router.with_state(hub))
 }
 
 /// What `/stats.json` says: current counts, and totals since the start. The keys in camel case are
