@@ -170,7 +170,7 @@ pub(crate) async fn spawn(
     let view = Arc::clone(&node.view);
     rt::spawn(async move {
         let mut credentials = credentials;
-        while let Some(next) = node.live(credentials).await {
+        while let Some(next) = Box::pin(node.live(credentials)).await {
             credentials = next;
         }
     });
@@ -197,7 +197,7 @@ impl Node {
     /// One membership, from joining to leaving; the credentials of the next one, if there is one.
     async fn live(&mut self, credentials: Arc<Credentials>) -> Option<Arc<Credentials>> {
         let swarm = Swarm::join(self, credentials);
-        let reply = match swarm.run(self).await {
+        let reply = match Box::pin(swarm.run(self)).await {
             End::Closed(reply) => {
                 if let Some(reply) = reply {
                     let _ = reply.send(());

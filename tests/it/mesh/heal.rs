@@ -5,13 +5,16 @@
 //! E2E_MESH_PEERS=200 cargo test --release -p e2e --test it mesh::heal -- --nocapture
 //! ```
 
+#![expect(clippy::print_stdout, reason = "the figures are what it is run for")]
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use e2e::TestServer;
 use easypeers::{Easypeers, Event, Options, PeerId};
 use tokio::runtime::Runtime;
+use tokio::time::Instant;
 
 use super::options;
 
@@ -196,7 +199,7 @@ async fn a_mesh_heals_with_and_without_a_tracker() {
     describe("more killed without a tracker", took, &peers);
     everybody_hears("more killed without a tracker", &peers, &heard).await;
 
-    let _again = TestServer::with(|settings| settings.listen = vec![address]).await;
+    let _again = TestServer::with(|settings| settings.listen = vec![address.into()]).await;
     let wanted = peers[0].max_peers().min(peers.len() - 1);
     let links =
         |peers: &[&Easypeers]| -> usize { peers.iter().map(|peer| peer.wire_count()).sum() };
