@@ -3,6 +3,8 @@
 mod membership;
 mod process;
 mod talk;
+mod terminal;
+mod trackers;
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr};

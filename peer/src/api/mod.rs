@@ -96,6 +96,20 @@ pub struct PeerInfo {
     pub compat: bool,
 }
 
+/// A tracker, as [`Easypeers::trackers`] lists it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct TrackerInfo {
+    /// Its address.
+    pub url: String,
+    /// Whether it is connected.
+    pub connected: bool,
+    /// Members of the swarm that it counts, this peer included.
+    pub members: Option<u32>,
+    /// Why it is not connected and when it is tried again, or what it refused.
+    pub trouble: Option<String>,
+}
+
 /// Counts since the start, and sizes now.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
@@ -133,12 +147,14 @@ pub(crate) struct View {
     pub(crate) timeout: Duration,
     pub(crate) status: Status,
     pub(crate) peers: Vec<PeerInfo>,
+    pub(crate) trackers: Vec<TrackerInfo>,
     pub(crate) stats: Stats,
 }
 
 impl View {
     pub(crate) fn new(
         status: Status,
+        trackers: Vec<TrackerInfo>,
         address: PeerId,
         identifier: InfoHash,
         options: &Options,
@@ -150,6 +166,7 @@ impl View {
             timeout: options.timeout,
             status,
             peers: Vec::new(),
+            trackers,
             stats: Stats::default(),
         }
     }
@@ -334,6 +351,12 @@ impl Easypeers {
     #[must_use]
     pub fn peers(&self) -> Vec<PeerInfo> {
         self.view(|view| view.peers.clone())
+    }
+
+    /// The trackers, and how each of them does.
+    #[must_use]
+    pub fn trackers(&self) -> Vec<TrackerInfo> {
+        self.view(|view| view.trackers.clone())
     }
 
     /// Counts since the start.

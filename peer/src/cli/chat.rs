@@ -35,7 +35,6 @@ enum Done {
 struct Chat {
     peer: Easypeers,
     topic: String,
-    trackers: Vec<String>,
     output: Output,
     waiting: FuturesUnordered<Pin<Box<dyn Future<Output = Done> + Send>>>,
     /// Members that were heard of, the latest last.
@@ -98,11 +97,6 @@ pub(crate) async fn run(
     }
     let mut chat = Chat {
         topic: arguments.topic.clone(),
-        trackers: arguments
-            .all_trackers()
-            .iter()
-            .map(ToString::to_string)
-            .collect(),
         output: Output::new(Arc::clone(console), arguments.json),
         waiting: FuturesUnordered::new(),
         seen: VecDeque::new(),
@@ -217,7 +211,7 @@ impl Chat {
                 }
             },
             Ok(Line::Peers) => self.output.peers(&self.peer.peers())?,
-            Ok(Line::Info) => self.output.info(&self.topic, &self.trackers, &self.peer)?,
+            Ok(Line::Info) => self.output.info(&self.topic, &self.peer)?,
             Ok(Line::Help) => self.output.note(line::HELP),
             Ok(Line::Quit) => return Ok(Next::Leave),
             Err(error) => {

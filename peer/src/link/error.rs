@@ -25,6 +25,14 @@ pub enum LinkError {
         /// What the system said.
         source: io::Error,
     },
+    /// An address that was asked for is none of this host's.
+    #[error("cannot use the address {address}")]
+    Address {
+        /// The address.
+        address: IpAddr,
+        /// What the system said.
+        source: io::Error,
+    },
     /// This host has no network address that can be used.
     #[error("no network address to use")]
     NoAddress,

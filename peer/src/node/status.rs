@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::api::{State, Status};
+use crate::api::{State, Status, TrackerInfo};
 use crate::tracker::{TrackerEvent, TrackerUrl};
 
 /// What is known of one tracker.
@@ -65,6 +65,21 @@ impl Trackers {
         self.0.iter().any(|known| known.connected)
     }
 
+    /// Each of them, for the application.
+    pub(super) fn list(&self) -> Vec<TrackerInfo> {
+        let info = |known: &Known| TrackerInfo {
+            url: known.url.clone(),
+            connected: known.connected,
+            members: known.members,
+            trouble: known
+                .lost
+                .as_ref()
+                .map(in_words)
+                .or_else(|| known.failure.clone()),
+        };
+        self.0.iter().map(info).collect()
+    }
+
     /// Other members, as the tracker counts that knows most.
     fn others(&self) -> Option<usize> {
         let members = self.0.iter().filter_map(|known| known.members).max()?;
@@ -83,6 +98,10 @@ impl Trackers {
             (_, true) if enough => State::Joined,
             _ => State::Degraded,
         };
+        let failures = self.0.iter().filter(|known| known.connected);
+        let failures: Vec<String> = failures
+            .filter_map(|known| Some(format!("{} says: {}", known.url, known.failure.as_ref()?)))
+            .collect();
         let mut parts = Vec::new();
         if links > 0 {
             parts.push(format!("{links} of {max_peers} links"));
@@ -90,18 +109,15 @@ impl Trackers {
         if !connected {
             parts.push(self.unreached());
         } else if links == 0 {
-            parts.push(match self.others() {
-                Some(0) => "nobody else is here yet".to_owned(),
-                Some(1) => "connecting to the one other peer".to_owned(),
-                Some(others) => format!("connecting to some of {others} other peers"),
-                None => "announcing".to_owned(),
-            });
-        }
-        for known in self.0.iter() {
-            if let (true, Some(failure)) = (known.connected, &known.failure) {
-                parts.push(format!("{} says: {failure}", known.url));
+            match self.others() {
+                Some(0) => parts.push("nobody else is here yet".to_owned()),
+                Some(1) => parts.push("connecting to the one other peer".to_owned()),
+                Some(others) => parts.push(format!("connecting to some of {others} other peers")),
+                None if failures.is_empty() => parts.push("announcing".to_owned()),
+                None => {}
             }
         }
+        parts.extend(failures);
         Status {
             state,
             reason: parts.join(", "),
@@ -110,37 +126,30 @@ impl Trackers {
     }
 
     fn unreached(&self) -> String {
-        let lost: Vec<_> = self
+        let several: Vec<_> = self
             .0
             .iter()
             .filter_map(|known| Some((&known.url, known.lost.as_ref()?)))
             .collect();
-        match lost.as_slice() {
+        match several.as_slice() {
             [] => {
                 let urls: Vec<&str> = self.0.iter().map(|known| known.url.as_str()).collect();
                 format!("connecting to {}", urls.join(", "))
             }
-            [(_, (error, retry))] if self.0.len() == 1 => {
-                format!(
-                    "no tracker reached: {error}, retrying in {}",
-                    seconds(*retry)
-                )
-            }
+            [(_, why)] if self.0.len() == 1 => format!("no tracker reached: {}", in_words(why)),
             several => {
-                let each: Vec<String> = several
+                let each = several
                     .iter()
-                    .map(|(url, (error, retry))| {
-                        format!("{url}: {error}, retrying in {}", seconds(*retry))
-                    })
-                    .collect();
+                    .map(|(url, why)| format!("{url}: {}", in_words(why)));
+                let each: Vec<String> = each.collect();
                 format!("no tracker reached: {}", each.join("; "))
             }
         }
     }
 }
 
-fn seconds(time: Duration) -> String {
-    format!("{} s", time.as_secs_f64().ceil())
+fn in_words((error, retry_in): &(String, Duration)) -> String {
+    format!("{error}, retrying in {} s", retry_in.as_secs_f64().ceil())
 }
 
 #[cfg(test)]
@@ -189,6 +198,15 @@ mod tests {
             said(&trackers, 0),
             (State::Connecting, "announcing".to_owned())
         );
+        let failure = TrackerEvent::Failure {
+            tracker: TrackerId::new(0),
+            reason: "ask the owner".to_owned(),
+        };
+        trackers.note(&failure);
+        let expected = "ws://localhost:3000 says: ask the owner";
+        assert_eq!(said(&trackers, 0), (State::Connecting, expected.to_owned()));
+        let expected = format!("4 of 6 links, {expected}");
+        assert_eq!(said(&trackers, 4), (State::Joined, expected));
         trackers.note(&announced(1));
         let expected = "nobody else is here yet".to_owned();
         assert_eq!(said(&trackers, 0), (State::Connecting, expected));
@@ -219,6 +237,14 @@ mod tests {
             "{reason}"
         );
         trackers.note(&TrackerEvent::Connected(TrackerId::new(1)));
-        assert_eq!(trackers.status(3, 6).state, State::Joined);
+        let status = trackers.status(3, 6);
+        assert_eq!(
+            (status.state, &*status.reason),
+            (State::Joined, "3 of 6 links")
+        );
+        // Who looks closer finds it.
+        let trouble = trackers.list().into_iter().map(|tracker| tracker.trouble);
+        let refused = "connection refused, retrying in 2 s".to_owned();
+        assert_eq!(trouble.collect::<Vec<_>>(), [Some(refused), None]);
     }
 }

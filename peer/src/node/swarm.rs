@@ -539,6 +539,7 @@ impl Swarm {
         view.timeout = self.timeout;
         view.status = self.status.clone();
         view.peers = peers;
+        view.trackers = self.known.list();
         view.stats = stats;
         drop(view);
         let lagged = std::mem::take(&mut self.lagged);

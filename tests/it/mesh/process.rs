@@ -12,7 +12,7 @@ use serde_json::Value;
 use crate::program::command;
 
 /// A running peer; killed when dropped.
-struct Process {
+pub(super) struct Process {
     child: Child,
     stdin: Option<ChildStdin>,
     stdout: Arc<Mutex<Vec<String>>>,
@@ -41,10 +41,15 @@ fn collect(from: impl Read + Send + 'static, to: &Arc<Mutex<Vec<String>>>) -> Jo
 }
 
 impl Process {
-    fn start(server: &TestServer, topic: &str, arguments: &[&str]) -> Self {
+    /// On loopback, at this tracker.
+    pub(super) fn start(server: &TestServer, topic: &str, arguments: &[&str]) -> Self {
         let tracker = format!("ws://{}", server.address());
         let common = [topic, "--tracker", &tracker, "--bind", "127.0.0.1"];
-        let mut command = command("peer", &[&common[..], arguments].concat());
+        Self::with(&[&common[..], arguments].concat())
+    }
+
+    pub(super) fn with(arguments: &[&str]) -> Self {
+        let mut command = command("peer", arguments);
         command.stdin(Stdio::piped());
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().unwrap();
@@ -62,20 +67,24 @@ impl Process {
         }
     }
 
-    fn lines(&self) -> Vec<String> {
+    pub(super) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    pub(super) fn lines(&self) -> Vec<String> {
         self.stdout.lock().unwrap().clone()
     }
 
-    fn notes(&self) -> Vec<String> {
+    pub(super) fn notes(&self) -> Vec<String> {
         self.stderr.lock().unwrap().clone()
     }
 
-    fn say(&self, line: &str) {
+    pub(super) fn say(&self, line: &str) {
         writeln!(self.stdin.as_ref().unwrap(), "{line}").unwrap();
     }
 
     /// Waits for an event that has these fields.
-    async fn event(&self, wanted: Value) -> Value {
+    pub(super) async fn event(&self, wanted: Value) -> Value {
         let fits = |line: &String| {
             let event: Value = serde_json::from_str(line).unwrap();
             let mut fields = wanted.as_object().unwrap().iter();
@@ -92,28 +101,28 @@ impl Process {
         found.unwrap()
     }
 
-    async fn address(&self) -> String {
+    pub(super) async fn address(&self) -> String {
         let ready = self.event(serde_json::json!({"event": "ready"})).await;
         ready["address"].as_str().unwrap().to_owned()
     }
 
-    async fn line(&self, wanted: &str) {
+    pub(super) async fn line(&self, wanted: &str) {
         let has = || std::future::ready(self.lines().iter().any(|line| line == wanted));
         e2e::until(&format!("the line {wanted:?}"), has).await;
     }
 
-    async fn note(&self, part: &str) {
+    pub(super) async fn note(&self, part: &str) {
         let has = || std::future::ready(self.notes().iter().any(|line| line.contains(part)));
         e2e::until(&format!("{part:?} on standard error"), has).await;
     }
 
-    fn signal(&self, signal: Signal) {
+    pub(super) fn signal(&self, signal: Signal) {
         let pid = Pid::from_child(&self.child);
         kill_process(pid, signal).unwrap();
     }
 
     /// Waits for the end.
-    async fn ended(&mut self) -> ExitStatus {
+    pub(super) async fn ended(&mut self) -> ExitStatus {
         let mut status = None;
         e2e::until("the peer ends", || {
             status = self.child.try_wait().unwrap();
@@ -127,7 +136,7 @@ impl Process {
     }
 
     /// Closes standard input and waits for the end.
-    async fn leave(&mut self) -> ExitStatus {
+    pub(super) async fn leave(&mut self) -> ExitStatus {
         self.stdin = None;
         self.ended().await
     }
@@ -371,15 +380,48 @@ async fn prometheus_reads_what_the_peer_does() {
     assert_eq!(get(address, "/healthz").await.status, 200);
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn bad_flags_and_a_dead_tracker_are_told_in_words() {
-    let output = command("peer", &["--max-peers", "1"]).output().unwrap();
-    assert_eq!(output.status.code(), Some(2));
-    assert!(String::from_utf8_lossy(&output.stderr).contains("from 2 to 64"));
-    let mut server = TestServer::start().await;
-    server.stop();
-    server.stopped().await;
-    let peer = Process::start(&server, "dead tracker", &[]);
-    peer.note("* offline: no tracker reached: connection refused, retrying in ")
-        .await;
+#[test]
+fn bad_flags_are_told_in_words() {
+    let said = |arguments: &[&str]| {
+        let output = command("peer", arguments).output().unwrap();
+        assert!(output.stdout.is_empty(), "{arguments:?}");
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        (output.status.code(), said)
+    };
+    for (arguments, part) in [
+        (&["--max-peers", "1"][..], "from 2 to 64"),
+        (
+            &["--tracker", "http://localhost:3000"],
+            "expected ws://HOST:PORT",
+        ),
+    ] {
+        let (code, said) = said(arguments);
+        assert_eq!(code, Some(2), "{arguments:?}");
+        assert!(said.contains(part), "{said}");
+    }
+    let socket = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    let port = socket.local_addr().unwrap().port().to_string();
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let listen = listener.local_addr().unwrap().to_string();
+    for (arguments, start) in [
+        (
+            &["--bind", "203.0.113.7"][..],
+            "error: cannot use the address 203.0.113.7: ",
+        ),
+        (
+            &["--bind", "127.0.0.1", "--udp-port", &port],
+            "error: no UDP port to use on 127.0.0.1: ",
+        ),
+        (
+            &["--metrics-listen", &listen],
+            &format!("error: --metrics-listen {listen}: "),
+        ),
+    ] {
+        let (code, said) = said(arguments);
+        assert_eq!(code, Some(1), "{said}");
+        assert!(
+            said.starts_with(start) && said.lines().count() == 1,
+            "{said}"
+        );
+    }
 }

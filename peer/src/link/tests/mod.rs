@@ -2,6 +2,7 @@ mod cost;
 mod descriptions;
 mod failures;
 mod files;
+mod opening;
 mod ports;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
