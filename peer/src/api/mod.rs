@@ -187,13 +187,14 @@ impl Easypeers {
     ///
     /// # Errors
     /// [`JoinError`], for options that cannot work. An unreachable tracker is none.
-    pub async fn join(topic: &str, options: Options) -> Result<Self, JoinError> {
+    pub async fn join(topic: &str, mut options: Options) -> Result<Self, JoinError> {
         if !(MIN_MAX_PEERS..=MAX_MAX_PEERS).contains(&options.max_peers) {
             return Err(JoinError::MaxPeers(options.max_peers));
         }
         if options.trackers.is_empty() {
             return Err(JoinError::NoTracker);
         }
+        options.timeout = clamped(options.timeout);
         let (commands, receiver) = mpsc::channel(COMMAND_QUEUE);
         let (events, _) = broadcast::channel(EVENT_QUEUE);
         let weak = events.downgrade();
@@ -326,11 +327,13 @@ impl Easypeers {
         self.view(|view| view.timeout)
     }
 
-    /// Announces in this interval from now on, unless the tracker asks for another.
+    /// Announces in this interval from now on, unless the tracker asks for another; at least 1 s, at
+    /// most 1 h.
     ///
     /// # Errors
     /// [`SendError::Closed`].
     pub async fn set_timeout(&self, timeout: Duration) -> Result<(), SendError> {
+        let timeout = clamped(timeout);
         self.ask(|reply| Command::SetTimeout { timeout, reply })
             .await
     }
@@ -394,6 +397,10 @@ impl Easypeers {
                 .unwrap_or_else(|poisoned| poisoned.into_inner()),
         )
     }
+}
+
+fn clamped(timeout: Duration) -> Duration {
+    timeout.clamp(options::TIMEOUTS.0, options::TIMEOUTS.1)
 }
 
 fn checked(data: Data) -> Result<Data, SendError> {

@@ -75,12 +75,11 @@ impl Output {
                 },
                 || format!("* {} disconnected", short(peer)),
             ),
-            Event::State(status) => self.state(status),
             Event::Lagged(count) => self.either(
                 || Line::Lagged { count: *count },
                 || format!("* too slow: {count} messages or events lost"),
             ),
-            // Kinds that this program does not know yet.
+            // States go to [`state`](Self::state); other kinds this program does not know yet.
             _ => Ok(()),
         }
     }

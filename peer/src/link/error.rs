@@ -42,8 +42,8 @@ pub enum LinkError {
     /// The other side's session description is refused.
     #[error("session description refused: {0}")]
     Sdp(#[from] SdpError),
-    /// No candidate was found to tell the other side, as with an unreachable relay.
-    #[error("no ICE candidate found")]
+    /// No candidate was found to tell the other side, as with relayed ones only.
+    #[error("no ICE candidate found: no TURN server answered, or none took the credential")]
     NoCandidate,
     /// The other side did not open the channel in time.
     #[error("channel did not open in time")]

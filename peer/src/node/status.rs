@@ -111,8 +111,8 @@ impl Trackers {
         } else if links == 0 {
             match self.others() {
                 Some(0) => parts.push("nobody else is here yet".to_owned()),
-                Some(1) => parts.push("connecting to the one other peer".to_owned()),
-                Some(others) => parts.push(format!("connecting to some of {others} other peers")),
+                Some(1) => parts.push("one other peer is here".to_owned()),
+                Some(others) => parts.push(format!("{others} other peers are here")),
                 None if failures.is_empty() => parts.push("announcing".to_owned()),
                 None => {}
             }
@@ -134,7 +134,7 @@ impl Trackers {
         match several.as_slice() {
             [] => {
                 let urls: Vec<&str> = self.0.iter().map(|known| known.url.as_str()).collect();
-                format!("connecting to {}", urls.join(", "))
+                format!("trying {}", urls.join(", "))
             }
             [(_, why)] if self.0.len() == 1 => format!("no tracker reached: {}", in_words(why)),
             several => {
@@ -187,7 +187,7 @@ mod tests {
         };
         let (state, reason) = said(&trackers, 0);
         assert_eq!(state, State::Connecting);
-        assert_eq!(reason, "connecting to ws://localhost:3000");
+        assert_eq!(reason, "trying ws://localhost:3000");
         trackers.note(&lost(0, 8));
         let expected = "no tracker reached: connection refused, retrying in 8 s";
         assert_eq!(said(&trackers, 0), (State::Offline, expected.to_owned()));

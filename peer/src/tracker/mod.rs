@@ -62,6 +62,9 @@ const GOOD: Duration = Duration::from_secs(30);
 /// of them, and the tracker shall not choose how many hosts that are.
 const ICE_SERVERS: usize = 8;
 
+/// Characters of a tracker's reason that are passed on: people read them.
+const REASON: usize = 200;
+
 /// Time to say goodbye.
 const STOP: Duration = Duration::from_secs(1);
 
@@ -491,7 +494,7 @@ impl Task {
             },
             Ok(ServerMessage::Failure { reason, .. }) => TrackerEvent::Failure {
                 tracker,
-                reason: reason.into_owned(),
+                reason: reason.chars().take(REASON).collect(),
             },
             Ok(_) => return Ok(()),
             Err(error) => {

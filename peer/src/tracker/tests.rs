@@ -129,13 +129,16 @@ async fn announces_offers_and_answers_go_both_ways() {
     let failure = ServerMessage::Failure {
         action: None,
         info_hash: None,
-        reason: "no such swarm here".into(),
+        reason: format!("no such swarm here{}", " ".repeat(1000)).into(),
     };
     // Nonsense in between is nobody's end.
     connection.send(Message::text("{}")).await.unwrap();
     say(&mut connection, &failure).await;
     match events.recv().await {
-        Some(TrackerEvent::Failure { reason, .. }) => assert_eq!(reason, "no such swarm here"),
+        Some(TrackerEvent::Failure { reason, .. }) => {
+            assert_eq!(reason.trim_end(), "no such swarm here");
+            assert_eq!(reason.len(), 200);
+        }
         other => panic!("{other:?}"),
     }
 

@@ -103,7 +103,7 @@ async fn twenty_peers_form_one_mesh() {
     let mut peers = Vec::new();
     for _ in 0..20 {
         let mut options = options(&server);
-        // The shortest time between announces that is used.
+        // Who misses links looks for them more often than every 30 s.
         options.timeout = Duration::from_secs(15);
         peers.push(Peer::join("twenty", options).await);
     }

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex};
 use e2e::TestServer;
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use rustix::termios::{LocalModes, Winsize, tcgetattr, tcsetwinsize};
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::process::Process;
 use super::{Peer, options};
@@ -175,7 +175,7 @@ async fn three_processes_and_their_commands() {
     let peers = third.event(json!({"event": "peers"})).await;
     let peers = peers["peers"].as_array().unwrap();
     assert_eq!(peers.len(), 2);
-    assert!(peers.iter().any(|peer| peer["peer"] == Value::from(&*s)));
+    assert!(peers.iter().any(|peer| peer["peer"] == *s));
     third.say("/info");
     let info = third.event(json!({"event": "info", "address": t})).await;
     assert_eq!(

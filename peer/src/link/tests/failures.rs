@@ -43,6 +43,38 @@ async fn relay_only_without_a_relay() {
     assert!(matches!(error, LinkError::NoRelay), "{error}");
 }
 
+/// A relay that refuses us: an error, not a description that nobody can use.
+#[tokio::test]
+async fn relay_that_refuses() {
+    let relay = tokio::net::UdpSocket::bind((LOCALHOST, 0)).await.unwrap();
+    let mut options = options();
+    options.relay_only = true;
+    options.ice_servers = vec![IceServer {
+        urls: vec![format!("turn:{}", relay.local_addr().unwrap())],
+        username: Some("1:expired".to_owned()),
+        credential: Some("secret".to_owned()),
+    }];
+    let a = Transport::new(options).await.unwrap();
+    let refuse = async {
+        loop {
+            let mut request = [0; 512];
+            let (_, from) = relay.recv_from(&mut request).await.unwrap();
+            // The error response to an Allocate request, of the same transaction, with code 403
+            // (RFC 8489, section 14.8).
+            let mut response = vec![0x01, 0x13, 0, 8];
+            response.extend_from_slice(&request[4..20]);
+            response.extend_from_slice(&[0, 9, 0, 4, 0, 0, 4, 3]);
+            relay.send_to(&response, from).await.unwrap();
+        }
+    };
+    let offer = tokio::select! {
+        offer = a.offer() => offer,
+        () = refuse => unreachable!(),
+    };
+    let error = offer.err().unwrap();
+    assert!(matches!(error, LinkError::NoCandidate), "{error}");
+}
+
 /// A peer that kills its side without a word is noticed by the other one's ICE: suspect, then gone.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn side_that_vanishes() {
