@@ -3,6 +3,7 @@
 mod event;
 mod options;
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, RwLock};
 use std::time::Duration;
 
@@ -120,6 +121,8 @@ pub struct Stats {
     pub links_opened: u64,
     /// WebRTC connections made, offers that nobody answered included.
     pub connections_created: u64,
+    /// Links refused before they came up, by reason: `wrong_topic_key`, `bad_signature` and so on.
+    pub links_refused: BTreeMap<&'static str, u64>,
     /// Messages of this peer.
     pub messages_sent: u64,
     /// Messages given to the application.
@@ -128,7 +131,7 @@ pub struct Stats {
     pub messages_forwarded: u64,
     /// Copies of messages that were known already.
     pub duplicates: u64,
-    /// Messages and frames refused: bad proofs, wrong lengths, replays.
+    /// Links, messages and frames refused: bad proofs, wrong lengths, replays.
     pub rejected: u64,
     /// Messages dropped since a neighbour was too slow.
     pub dropped: u64,

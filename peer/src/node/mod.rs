@@ -138,7 +138,7 @@ pub(crate) async fn spawn(
     if let Some(address) = address.filter(|_| !options.compat) {
         return Err(JoinError::ForeignAddress(address));
     }
-    let known = status::Trackers::new(&options.trackers);
+    let mut known = status::Trackers::new(&options.trackers);
     let view = View::new(
         known.status(0, options.max_peers),
         known.list(),

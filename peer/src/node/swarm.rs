@@ -135,7 +135,7 @@ impl Swarm {
         let (jobs, job_results) = mpsc::channel(JOB_QUEUE);
         let compat = credentials.compat.then(|| Compat::start(jobs.clone()));
         let (from_links, link_events) = mpsc::channel(LINK_QUEUE);
-        let known = status::Trackers::new(&options.trackers);
+        let mut known = status::Trackers::new(&options.trackers);
         let mut swarm = Self {
             clock,
             transport: Arc::clone(&node.transport),
@@ -160,7 +160,7 @@ impl Swarm {
             jobs,
             from_links,
             traffic: Arc::default(),
-            stats: Stats::default(),
+            stats: status::stats(),
             timeout,
             lagged: 0,
             events: node.events.clone(),
@@ -345,8 +345,7 @@ impl Swarm {
 
     fn on_closed(&mut self, link: LinkId, error: Option<SessionError>) {
         if let Some(error) = error {
-            self.stats.rejected += 1;
-            tracing::debug!(%error, reason = error.label(), "link refused");
+            self.known.note_refused(error, &mut self.stats);
         }
         let Some(entry) = self.links.remove(&link) else {
             return;

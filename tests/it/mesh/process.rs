@@ -79,6 +79,14 @@ impl Process {
         self.stderr.lock().unwrap().clone()
     }
 
+    /// Where its metrics are, without `http://` and `/metrics`.
+    fn metrics(&self) -> String {
+        let notes = self.notes();
+        let url = notes.iter().find_map(|note| note.split_once("http://"));
+        let address = url.unwrap().1.strip_suffix("/metrics");
+        address.unwrap().to_owned()
+    }
+
     pub(super) fn say(&self, line: &str) {
         writeln!(self.stdin.as_ref().unwrap(), "{line}").unwrap();
     }
@@ -349,6 +357,24 @@ async fn get(address: &str, path: &str) -> e2e::Response {
     e2e::http::exchange(stream, &head).await.unwrap()
 }
 
+/// Who mistyped it learns why nobody is there, and so does a graph.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wrong_password_is_told() {
+    let server = TestServer::start().await;
+    let with = |password| ["--password", password, "--metrics-listen", "127.0.0.1:0"];
+    let alice = Process::start(&server, "locked", &with("opensesame"));
+    let bob = Process::start(&server, "locked", &with("opensesami"));
+    for peer in [&alice, &bob] {
+        let told = "one other peer is here, the last link was refused: topic proof does not fit: \
+                    another topic or password";
+        peer.note(&format!("* connecting: {told}")).await;
+        let refused = "easypeers_peer_links_refused_total{reason=\"wrong_topic_key\"} ";
+        let text = get(&peer.metrics(), "/metrics").await.body;
+        let count = text.lines().find_map(|line| line.strip_prefix(refused));
+        assert_ne!(count.unwrap(), "0");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn prometheus_reads_what_the_peer_does() {
     let server = TestServer::start().await;
@@ -357,14 +383,7 @@ async fn prometheus_reads_what_the_peer_does() {
     let bob = Process::start(&server, "metrics", &[]);
     alice.note(" connected").await;
     bob.say("counted");
-    let notes = alice.notes();
-    let url = notes
-        .iter()
-        .find_map(|note| note.split_once("http://"))
-        .unwrap()
-        .1;
-    let (address, path) = url.split_once('/').unwrap();
-    assert_eq!(path, "metrics");
+    let address = &*alice.metrics();
     e2e::until("the counts", || async {
         let text = get(address, "/metrics").await.body;
         [

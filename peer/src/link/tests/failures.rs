@@ -1,7 +1,12 @@
 //! Links that do not come about, and what they leave behind.
 
-use ::webrtc::data_channel::RTCDataChannelInit;
+use std::net::SocketAddr;
 
+use ::webrtc::data_channel::RTCDataChannelInit;
+use rand::rngs::StdRng;
+use rand::{Rng, RngExt, SeedableRng};
+
+use super::super::sdp::own_hosts;
 use super::*;
 
 /// A description does not wait for a STUN server that never answers: when it is there, the server
@@ -108,6 +113,53 @@ async fn side_that_vanishes() {
     );
     if first.is_some() {
         assert_eq!(receiver.recv().await, None);
+    }
+}
+
+/// Whoever knows a port can send to it: that harms neither a link nor one that is being made.
+#[tokio::test]
+async fn garbage_datagrams() {
+    let port = ports::free_port();
+    for udp_ports in [UdpPorts::Any, UdpPorts::One(port)] {
+        let options = LinkOptions {
+            udp_ports,
+            ..options()
+        };
+        let (a, b) = (Transport::new(options).await.unwrap(), transport().await);
+        let stranger = std::net::UdpSocket::bind((LOCALHOST, 0)).unwrap();
+        let mut rng = StdRng::seed_from_u64(1);
+        let mut litter = |address: SocketAddr| {
+            for _ in 0..2_000 {
+                let mut bytes = vec![0; rng.random_range(0..1_500)];
+                rng.fill_bytes(&mut bytes);
+                if let [kind, _, _, rest @ ..] = &mut bytes[..]
+                    && rng.random()
+                {
+                    // What passes for STUN or for a DTLS record at a first look.
+                    *kind = rng.random_range(0..64);
+                    if let Some(cookie) = rest.get_mut(1..5) {
+                        cookie.copy_from_slice(&[0x21, 0x12, 0xa4, 0x42]);
+                    }
+                }
+                // A full buffer drops it, which is as good.
+                let _ = stranger.send_to(&bytes, address);
+            }
+        };
+        let offer = a.offer().await.unwrap();
+        let at = own_hosts(offer.sdp())[0];
+        litter(at);
+        let answer = b.answer(offer.sdp()).await.unwrap();
+        let sdp = answer.sdp().to_owned();
+        litter(at);
+        let (left, right) = tokio::join!(offer.open(&sdp), answer.open());
+        let ((sender, _from_right), (_to_left, mut receiver)) =
+            (left.unwrap().split(), right.unwrap().split());
+        litter(at);
+        sender.send(b"unharmed").await.unwrap();
+        assert_eq!(
+            receiver.recv().await,
+            Some(LinkEvent::Data(b"unharmed".to_vec()))
+        );
     }
 }
 
