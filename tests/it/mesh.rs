@@ -4,6 +4,8 @@ mod heal;
 mod membership;
 pub(crate) mod process;
 mod talk;
+mod terminal;
+mod trackers;
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr};

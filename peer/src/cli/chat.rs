@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::Context;
-use easypeers::{Easypeers, Event, Identity, MessageId, PeerId, Receipt, SendError};
+use easypeers::{Easypeers, Event, Identity, MessageId, PeerId, Receipt, SendError, Status};
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -36,11 +36,11 @@ enum Done {
 struct Chat {
     peer: Easypeers,
     topic: String,
-    trackers: Vec<String>,
     output: Output,
     waiting: FuturesUnordered<Pin<Box<dyn Future<Output = Done> + Send>>>,
     /// Members that were heard of, the latest last.
     seen: VecDeque<PeerId>,
+    shown: Option<Status>,
     /// Something could not be sent.
     failed: bool,
 }
@@ -99,14 +99,10 @@ pub(crate) async fn run(
     }
     let mut chat = Chat {
         topic: arguments.topic.clone(),
-        trackers: arguments
-            .all_trackers()
-            .iter()
-            .map(ToString::to_string)
-            .collect(),
         output: Output::new(Arc::clone(console), arguments.json),
         waiting: FuturesUnordered::new(),
         seen: VecDeque::new(),
+        shown: None,
         failed: false,
         peer,
     };
@@ -137,7 +133,7 @@ impl Chat {
     ) -> io::Result<()> {
         let mut events = self.peer.events();
         self.output.ready(&self.topic, &self.peer)?;
-        self.output.state(&self.peer.status())?;
+        self.on_state(&self.peer.status())?;
         let mut reading = true;
         loop {
             tokio::select! {
@@ -175,9 +171,20 @@ impl Chat {
         match event {
             Event::Connect(peer) => self.note_seen(*peer),
             Event::Message(message) => self.note_seen(message.from),
+            Event::State(status) => return self.on_state(status),
             _ => {}
         }
         self.output.event(event)
+    }
+
+    /// Shows a state, unless it is the one that was shown last: that of the start may come as an event
+    /// too.
+    fn on_state(&mut self, status: &Status) -> io::Result<()> {
+        if self.shown.as_ref() == Some(status) {
+            return Ok(());
+        }
+        self.shown = Some(status.clone());
+        self.output.state(status)
     }
 
     fn note_seen(&mut self, peer: PeerId) {
@@ -222,7 +229,7 @@ impl Chat {
                 }
             },
             Ok(Line::Peers) => self.output.peers(&self.peer.peers())?,
-            Ok(Line::Info) => self.output.info(&self.topic, &self.trackers, &self.peer)?,
+            Ok(Line::Info) => self.output.info(&self.topic, &self.peer)?,
             Ok(Line::Help) => self.output.note(line::HELP),
             Ok(Line::Quit) => return Ok(Next::Leave),
             Err(error) => {

@@ -2,7 +2,7 @@
 //!
 //! - `args`, `ice`, `identity_file`: what was asked for at the start.
 //! - `input`, `line`: what is typed. `console`: the terminal or the pipes behind it all.
-//! - `output`, `text`: what is printed, for people or as JSON.
+//! - `output`, `text`, `json`: what is printed, for people or scripts.
 //! - `chat`: the loop between them and the library. `metrics`: for Prometheus. `healthcheck` and
 //!   `supervisor`: for whoever keeps it running.
 
@@ -13,6 +13,7 @@ mod healthcheck;
 mod ice;
 mod identity_file;
 mod input;
+mod json;
 mod line;
 mod metrics;
 mod output;

@@ -148,9 +148,10 @@ pub(crate) async fn spawn(
     if let Some(address) = address.filter(|_| !options.compat) {
         return Err(JoinError::ForeignAddress(address));
     }
-    let status = status::Trackers::new(&options.trackers).status(0, options.max_peers);
+    let mut known = status::Trackers::new(&options.trackers);
     let view = View::new(
-        status,
+        known.status(0, options.max_peers),
+        known.list(),
         address.unwrap_or_else(|| identity.address()),
         identifier,
         &options,
