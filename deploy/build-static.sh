@@ -1,7 +1,8 @@
 #!/bin/sh
 # Builds tracker and peer as static binaries into a folder: build-static.sh OUTPUT [amd64|arm64]
 # [cargo options]. Static against glibc, so that the host's own toolchain does it; name resolution
-# works without files beside the binary since glibc 2.34.
+# works without files beside the binary since glibc 2.34; randomness needs /dev/random and
+# /dev/urandom.
 set -eu
 cd "$(dirname "$0")/.."
 
@@ -29,5 +30,6 @@ cargo build --release --locked --target "$target" --package tracker --package pe
 
 mkdir -p "$output"
 for binary in tracker peer; do
-  cp "${CARGO_TARGET_DIR:-target}/$target/release/$binary" "$output/"
+  # Symbols stay, for backtraces; what debuggers read is four fifths of the file.
+  "$triple-strip" --strip-debug -o "$output/$binary" "${CARGO_TARGET_DIR:-target}/$target/release/$binary"
 done
