@@ -26,6 +26,8 @@ mod rt;
 mod session;
 mod signal;
 pub mod tracker;
+#[cfg(target_family = "wasm")]
+pub mod web;
 
 pub use api::{
     DEFAULT_MAX_PEERS, DEFAULT_TIMEOUT, DEFAULT_TRACKER, Data, EVENT_QUEUE, Easypeers, Event,

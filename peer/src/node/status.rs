@@ -11,7 +11,7 @@ struct Known {
     url: String,
     connected: bool,
     /// Why it is not connected, and when it is tried again.
-    lost: Option<(String, Duration)>,
+    lost: Option<(String, Option<Duration>)>,
     /// What it refused.
     failure: Option<String>,
     /// Members of the swarm that it counts, ourselves included.
@@ -65,10 +65,15 @@ impl Trackers {
         self.0.iter().any(|known| known.connected)
     }
 
-    /// Other members, as the tracker counts that knows most.
+    /// Members, as the tracker counts that knows most.
+    pub(super) fn members(&self) -> Option<u32> {
+        self.0.iter().filter_map(|known| known.members).max()
+    }
+
+    /// Other members, likewise.
     fn others(&self) -> Option<usize> {
-        let members = self.0.iter().filter_map(|known| known.members).max()?;
-        Some(usize::try_from(members.saturating_sub(1)).unwrap_or(usize::MAX))
+        let others = self.members()?.saturating_sub(1);
+        Some(usize::try_from(others).unwrap_or(usize::MAX))
     }
 
     /// The state with so many links up of so many wanted.
@@ -106,6 +111,7 @@ impl Trackers {
             state,
             reason: parts.join(", "),
             links,
+            trackers: self.0.iter().filter(|known| known.connected).count(),
         }
     }
 
@@ -121,17 +127,12 @@ impl Trackers {
                 format!("connecting to {}", urls.join(", "))
             }
             [(_, (error, retry))] if self.0.len() == 1 => {
-                format!(
-                    "no tracker reached: {error}, retrying in {}",
-                    seconds(*retry)
-                )
+                format!("no tracker reached: {error}{}", retrying(*retry))
             }
             several => {
                 let each: Vec<String> = several
                     .iter()
-                    .map(|(url, (error, retry))| {
-                        format!("{url}: {error}, retrying in {}", seconds(*retry))
-                    })
+                    .map(|(url, (error, retry))| format!("{url}: {error}{}", retrying(*retry)))
                     .collect();
                 format!("no tracker reached: {}", each.join("; "))
             }
@@ -139,8 +140,10 @@ impl Trackers {
     }
 }
 
-fn seconds(time: Duration) -> String {
-    format!("{} s", time.as_secs_f64().ceil())
+fn retrying(time: Option<Duration>) -> String {
+    time.map_or_else(String::new, |time| {
+        format!(", retrying in {} s", time.as_secs_f64().ceil())
+    })
 }
 
 #[cfg(test)]
@@ -157,7 +160,7 @@ mod tests {
         TrackerEvent::Lost {
             tracker: TrackerId::new(tracker),
             error: "connection refused".to_owned(),
-            retry_in: Duration::from_secs(seconds),
+            retry_in: Some(Duration::from_secs(seconds)),
         }
     }
 

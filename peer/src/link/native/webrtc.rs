@@ -19,7 +19,6 @@ use webrtc::peer_connection::{
     RTCIceTransportPolicy, SettingEngineBuilder,
 };
 
-use super::channel::HIGH_WATER;
 use super::connection::{Connection, Handler, Signals};
 use super::pending::{PendingAnswer, PendingOffer};
 use super::ports::{free_port, local_addresses};
@@ -27,11 +26,7 @@ use super::runtime::LinkRuntime;
 use super::sdp::{Description, Kind, own_hosts, rewrite_own};
 use super::server::is_turn;
 use super::shared_port::SharedPort;
-use super::{IceServer, LinkError, LinkOptions, UdpPorts};
-
-/// Time for the channel to open once both descriptions are there. A wrong fingerprint gives no
-/// event at all, so this is what ends such an attempt.
-const OPEN: Duration = Duration::from_secs(25);
+use super::{HIGH_WATER, IceServer, LinkError, LinkOptions, OPEN, UdpPorts};
 
 /// Makes links. Cheap to clone; all clones share one DTLS certificate.
 #[derive(Clone)]
