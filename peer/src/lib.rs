@@ -25,6 +25,9 @@ mod node;
 mod rt;
 mod session;
 mod signal;
+#[cfg(any(test, feature = "sim"))]
+#[doc(hidden)]
+pub mod sim;
 pub mod tracker;
 #[cfg(target_family = "wasm")]
 pub mod web;
@@ -34,5 +37,6 @@ pub use api::{
     Events, IceServers, JoinError, MAX_MAX_PEERS, MAX_MESSAGE, MIN_MAX_PEERS, Message, Options,
     PeerInfo, Receipt, SendError, State, Stats, Status,
 };
+pub use mesh::Rate;
 pub use shared::crypto::Identity;
 pub use shared::{InfoHash, MessageId, PeerId};

@@ -41,6 +41,8 @@ struct WebOptions {
     max_peers: Option<usize>,
     /// Milliseconds.
     timeout: Option<u64>,
+    /// Milliseconds.
+    history: Option<u64>,
     identifier: Option<String>,
     address: Option<String>,
     password: Option<String>,
@@ -64,8 +66,10 @@ impl WebOptions {
             password: self.password,
             ice_servers: self.ice_servers.map_or(IceServers::Auto, IceServers::Only),
             relay_only: self.relay_only,
+            history: self.history.map_or(defaults.history, Duration::from_millis),
             compat: self.compat,
             identity: Some(identity),
+            ..defaults
         })
     }
 }

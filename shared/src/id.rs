@@ -32,6 +32,9 @@ pub enum IdError {
     NotHex,
 }
 
+/// What a list of ids may hold.
+pub trait Id: Copy + Eq + From<[u8; ID_LEN]> + AsRef<[u8]> {}
+
 macro_rules! id_type {
     ($(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*
@@ -74,6 +77,20 @@ macro_rules! id_type {
                 write_json(&self.0, out);
             }
         }
+
+        impl From<[u8; ID_LEN]> for $name {
+            fn from(bytes: [u8; ID_LEN]) -> Self {
+                Self(bytes)
+            }
+        }
+
+        impl AsRef<[u8]> for $name {
+            fn as_ref(&self) -> &[u8] {
+                &self.0
+            }
+        }
+
+        impl Id for $name {}
 
         impl fmt::Display for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -69,6 +69,9 @@ pub enum SendError {
     /// No link came up in time.
     #[error("no link to any peer: {0}")]
     NotConnected(String),
+    /// More broadcasts wait for [`Options::rate`] than are kept waiting.
+    #[error("sending faster than the swarm takes")]
+    TooFast,
     /// A peer of Easypeers 1 takes only short texts.
     #[error("a peer of Easypeers 1 takes only text of at most {MAX_TEXT} bytes")]
     NotForOriginals,

@@ -11,6 +11,7 @@ use crate::Identity;
 use crate::link::IceServer;
 #[cfg(not(target_family = "wasm"))]
 use crate::link::UdpPorts;
+use crate::mesh::Rate;
 use crate::tracker::TrackerUrl;
 
 /// The tracker of a peer that is told no other: one that runs here.
@@ -73,6 +74,11 @@ pub struct Options {
     /// Addresses told to others instead of this host's own, when a NAT maps its ports one to one.
     #[cfg(not(target_family = "wasm"))]
     pub public_addresses: Vec<IpAddr>,
+    /// How much of what was said before this peer came it wants to hear: at most five minutes, of
+    /// which members keep 256 messages or 1 MiB. Default: nothing.
+    pub history: Duration,
+    /// Broadcasts of one author that are taken and passed on, and that this peer sends.
+    pub rate: Rate,
     /// Speaks to peers of Easypeers 1 as well. Their messages are not authenticated; see SECURITY.md.
     pub compat: bool,
 }
@@ -95,6 +101,8 @@ impl Default for Options {
             udp_ports: UdpPorts::Any,
             #[cfg(not(target_family = "wasm"))]
             public_addresses: Vec::new(),
+            history: Duration::ZERO,
+            rate: Rate::default(),
             compat: false,
         }
     }

@@ -53,6 +53,11 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// Below this, a message without a route is flooded at once: cheaper than asking first.
 const SMALL: usize = 1024;
 
+/// Traffic to one member in [`HEAVY_AGE`] that deserves a link of its own.
+const HEAVY: usize = 256 << 10;
+const HEAVY_AGE: Duration = Duration::from_secs(10);
+const RECEIVERS: usize = 64;
+
 /// Never up: a route along it is none.
 const NO_LINK: LinkId = LinkId(u64::MAX);
 
@@ -96,6 +101,8 @@ pub(super) struct Direct {
     arrived: Recent<MessageId, Arrived>,
     lookups: BTreeMap<PeerId, Lookup>,
     sends: BTreeMap<MessageId, Sending>,
+    /// Bytes sent to each receiver of late.
+    traffic: Recent<PeerId, usize>,
 }
 
 impl Direct {
@@ -108,6 +115,7 @@ impl Direct {
             arrived: Recent::new(PASSING, ARRIVED_AGE),
             lookups: BTreeMap::new(),
             sends: BTreeMap::new(),
+            traffic: Recent::new(RECEIVERS, HEAVY_AGE),
         }
     }
 
@@ -288,6 +296,7 @@ impl Mesh {
             let reachable = false;
             return self.out.push_back(Output::Undelivered { id, reachable });
         }
+        self.note_traffic(now, sealed.to, sealed.body.len());
         let sending = Sending {
             sealed,
             since: now,
@@ -296,6 +305,17 @@ impl Mesh {
             reachable: false,
         };
         self.direct.sends.insert(id, sending);
+    }
+
+    /// Heavy traffic to one member gets a link of its own.
+    fn note_traffic(&mut self, now: Now, to: PeerId, bytes: usize) {
+        let traffic = &mut self.direct.traffic;
+        traffic.expire(now);
+        let before = traffic.get(&to).copied().unwrap_or(0);
+        traffic.insert(now, to, before + bytes);
+        if before + bytes >= HEAVY {
+            self.seek_direct(now, to);
+        }
     }
 
     /// A link came up: what waits may find its way now.
@@ -360,6 +380,7 @@ impl Mesh {
             send.reachable |= way.is_some();
         }
         if let Some(link) = way {
+            self.use_direct(now, link, sealed.to);
             self.send_control(link, route(&sealed, 0, false));
         }
         if way.is_none() || !first {
@@ -415,6 +436,7 @@ impl Mesh {
 
     fn on_arrived(&mut self, now: Now, link: LinkId, hops: u8, sealed: Arc<Sealed>) {
         let id = sealed.id;
+        self.use_direct(now, link, sealed.from);
         self.direct.back.insert(now, id, (link, sealed.from));
         match self.direct.arrived.get(&id) {
             // Its acknowledgement was lost, or came another way: again.

@@ -11,14 +11,24 @@ use rand::RngExt;
 use shared::PeerId;
 use shared::crypto::PublicKeys;
 
-use super::message::{Neighbor, Packet, Probe};
+use super::digest::Compared;
+use super::membership::SLACK;
+use super::message::{Class, Neighbor, Packet, Probe};
+use super::tree::Lazy;
 use super::{Goodbye, LinkId, Mesh, Now, Output, Reason};
 
 /// Silence before a neighbour is asked whether it lives.
 const IDLE: Duration = Duration::from_secs(5);
 
-/// Time for an answer to a probe.
-const PROBE: Duration = Duration::from_secs(3);
+/// Time for an answer to a probe: five round trips, within these.
+const PROBE: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(3));
+
+/// More time for whoever runs late, on either side: a hidden tab, a suspended machine (Lifeguard:
+/// Dadgar, Phillips and Currey, 2017).
+const LATE: Duration = Duration::from_secs(60);
+
+/// Our own lateness is forgotten by half in this time.
+const HALF_LIFE: Duration = Duration::from_secs(30);
 
 /// Unanswered probes after which a neighbour is dead.
 const MISSES: u8 = 3;
@@ -55,10 +65,21 @@ pub(super) struct Link {
     pub(super) up_since: Option<Now>,
     probe: Option<Pending>,
     pub(super) rtt: Option<Duration>,
+    /// How late its peer's timers run, by its own word.
+    lateness: Duration,
+    /// Larger broadcasts go along it in whole.
+    pub(super) eager: bool,
+    pub(super) lazy: Lazy,
+    pub(super) compared: Compared,
+    /// Faults of its peer, and when they were last added up.
+    pub(super) score: f32,
+    pub(super) scored: Now,
+    /// For heavy traffic between its ends until then, beside the links of the mesh.
+    pub(super) direct_until: Option<Now>,
 }
 
 impl Link {
-    pub(super) const fn new(
+    pub(super) fn new(
         now: Now,
         peer: PeerId,
         keys: Option<PublicKeys>,
@@ -76,6 +97,13 @@ impl Link {
             up_since: None,
             probe: None,
             rtt: None,
+            lateness: Duration::ZERO,
+            eager: true,
+            lazy: Lazy::default(),
+            compared: Compared::default(),
+            score: 0.0,
+            scored: now,
+            direct_until: None,
         }
     }
 
@@ -83,16 +111,25 @@ impl Link {
         self.keys.is_none()
     }
 
+    /// What its peer last said of itself.
+    pub(super) fn neighbor(&self) -> Neighbor {
+        self.neighbor.unwrap_or(Neighbor {
+            epoch: 0,
+            links: 0,
+            max_links: 0,
+        })
+    }
+
     pub(super) const fn heard(&mut self, now: Now) {
         self.last_heard = now;
     }
 
     /// Whether its peer has other links, or is not a neighbour yet.
-    fn spare(&self) -> bool {
+    pub(super) fn spare(&self) -> bool {
         self.up_since.is_none() || self.neighbor.is_none_or(|neighbor| neighbor.links > 1)
     }
 
-    pub(super) fn deadline(&self) -> Now {
+    fn probe_due(&self) -> Now {
         match (&self.probe, self.up_since) {
             // The original answers no probes; its connection's own liveness must do.
             _ if self.is_compat() => Now::MAX,
@@ -101,18 +138,28 @@ impl Link {
             (None, Some(_)) => self.last_heard + IDLE,
         }
     }
+
+    pub(super) fn deadline(&self) -> Now {
+        let others = [self.lazy.due(), self.compared.due(), self.direct_until];
+        others
+            .into_iter()
+            .flatten()
+            .fold(self.probe_due(), Now::min)
+    }
 }
 
 impl Mesh {
     pub(super) fn on_admitted(&mut self, now: Now, id: LinkId, link: Link) {
-        if link.peer == self.settings.me {
-            return self.close_link(id, Some(Reason::Protocol));
+        if link.peer == self.settings.me || self.is_banned(link.peer) {
+            return self.close_link(now, id, Some(Reason::Protocol));
         }
         let others = self.links.values().filter(|other| other.peer != link.peer);
-        if others.count() >= self.settings.max_peers {
-            return self.close_link(id, Some(Reason::Full));
-        }
+        let others = others.count();
+        let max_peers = self.settings.max_peers;
         let compat = link.is_compat();
+        if others >= max_peers + SLACK || (compat && others >= max_peers) {
+            return self.close_link(now, id, Some(Reason::Full));
+        }
         if let Some(keys) = link.keys {
             self.direct.learn_keys(now, link.peer, keys);
         }
@@ -120,8 +167,7 @@ impl Mesh {
         if compat {
             self.replace_or_raise(now, id);
         } else {
-            let neighbor = self.neighbor();
-            self.send_control(id, Packet::Neighbor(neighbor));
+            self.send_control(id, Packet::Neighbor(self.neighbor()));
         }
     }
 
@@ -129,11 +175,16 @@ impl Mesh {
         let Some(link) = self.links.get_mut(&id) else {
             return;
         };
-        let first = link.neighbor.replace(neighbor).is_none();
-        if first {
+        if link.neighbor.replace(neighbor).is_none() {
             self.replace_or_raise(now, id);
         }
-        self.shed();
+    }
+
+    /// Tells neighbours how many links there are.
+    fn tell_links(&mut self) {
+        let neighbor = self.neighbor();
+        let links = self.mesh_links().map(|(id, _)| id).collect();
+        self.send(links, Packet::Neighbor(neighbor), Class::Control);
     }
 
     /// The link is accepted by both: raise it, unless another one to the same peer stays.
@@ -149,7 +200,7 @@ impl Mesh {
             .map(|(other, state)| (*other, self.stays(link, state)));
         let restarted = match up_before {
             None => true,
-            Some((_, Stays::Old)) => return self.close_link(id, Some(Reason::Duplicate)),
+            Some((_, Stays::Old)) => return self.close_link(now, id, Some(Reason::Duplicate)),
             Some((old, stays)) => {
                 let restarted = stays == Stays::Restarted;
                 // Not a loss to the application: the peer is still, or again, a neighbour.
@@ -172,7 +223,15 @@ impl Mesh {
         if restarted {
             self.out.push_back(Output::Connect(peer));
         }
-        self.flush_pending();
+        self.unsettle(now);
+        self.settle_exchanges(now, id);
+        // It was told before its link counted.
+        self.tell_links();
+        if self.links.get(&id).is_some_and(|link| !link.is_compat()) {
+            self.start_comparing(now, id);
+            self.send_marks(id);
+        }
+        self.flush_pending(now);
         self.ask_again(now);
     }
 
@@ -193,24 +252,29 @@ impl Mesh {
     }
 
     /// The connection of a link is gone.
-    pub(super) fn remove_link(&mut self, id: LinkId) {
+    pub(super) fn remove_link(&mut self, now: Now, id: LinkId) {
         let Some(link) = self.links.remove(&id) else {
             return;
         };
         self.forget_link(id);
         if link.up_since.is_some() {
+            self.seek_soon(now);
+            self.unsettle(now);
             self.out.push_back(Output::Disconnect(link.peer));
+            self.tell_links();
         }
     }
 
-    pub(super) fn close_link(&mut self, id: LinkId, reason: Option<Reason>) {
+    pub(super) fn close_link(&mut self, now: Now, id: LinkId, reason: Option<Reason>) {
         let goodbye = reason.map(|reason| self.goodbye(reason));
         self.out.push_back(Output::Close { link: id, goodbye });
-        self.remove_link(id);
+        self.remove_link(now, id);
     }
 
     fn forget_link(&mut self, id: LinkId) {
         self.chunks.forget_link(id);
+        self.tree.forget_link(id);
+        self.membership.forget_link(id);
     }
 
     fn goodbye(&self, reason: Reason) -> Goodbye {
@@ -221,7 +285,7 @@ impl Mesh {
                 .map(|(_, link)| link.peer)
                 .take(PEERS_TO_TRY)
                 .collect(),
-            Reason::Duplicate | Reason::Protocol | Reason::Leaving => Vec::new(),
+            Reason::Duplicate | Reason::Protocol | Reason::Leaving | Reason::Split => Vec::new(),
         };
         Goodbye { reason, peers }
     }
@@ -237,13 +301,13 @@ impl Mesh {
         self.probe(now, id, MISSES - 1);
     }
 
-    pub(super) fn on_ping(&mut self, id: LinkId, probe: Probe) {
+    pub(super) fn on_ping(&mut self, now: Now, id: LinkId, probe: Probe) {
         let answer = Probe {
             token: probe.token,
-            ..self.own_probe(0)
+            ..self.own_probe(now, 0)
         };
         self.send_control(id, Packet::Pong(answer));
-        self.note_links(id, probe.links);
+        self.note_state(id, probe);
     }
 
     pub(super) fn on_pong(&mut self, now: Now, id: LinkId, probe: Probe) {
@@ -257,7 +321,7 @@ impl Mesh {
             }
             _ => {}
         }
-        self.note_links(id, probe.links);
+        self.note_state(id, probe);
     }
 
     /// Probes the silent, gives up on the dead and on those that never accepted.
@@ -265,7 +329,7 @@ impl Mesh {
         let due: Vec<LinkId> = self
             .links
             .iter()
-            .filter(|(_, link)| link.deadline() <= now)
+            .filter(|(_, link)| link.probe_due() <= now)
             .map(|(id, _)| *id)
             .collect();
         for id in due {
@@ -275,9 +339,11 @@ impl Mesh {
             match link.probe {
                 // Whatever it sent since, it lives.
                 Some(probe) if link.last_heard > probe.sent => link.probe = None,
-                Some(probe) if probe.misses + 1 >= MISSES => self.close_link(id, None),
+                Some(probe) if probe.misses + 1 >= MISSES => {
+                    self.close_link(now, id, None);
+                }
                 Some(probe) => self.probe(now, id, probe.misses + 1),
-                None if link.up_since.is_none() => self.close_link(id, None),
+                None if link.up_since.is_none() => self.close_link(now, id, None),
                 None => self.probe(now, id, 0),
             }
         }
@@ -285,61 +351,57 @@ impl Mesh {
 
     fn probe(&mut self, now: Now, id: LinkId, misses: u8) {
         let token = self.rng.random();
+        let own = self.lateness(now) * 2;
         if let Some(link) = self.links.get_mut(&id) {
+            let round_trips = link.rtt.map_or(PROBE.1, |rtt| rtt * 5);
+            let patience = round_trips.clamp(PROBE.0, PROBE.1) + (link.lateness + own).min(LATE);
             link.probe = Some(Pending {
                 token,
                 sent: now,
-                deadline: now + PROBE,
+                deadline: now + patience,
                 misses,
             });
-            let probe = self.own_probe(token);
+            let probe = self.own_probe(now, token);
             self.send_control(id, Packet::Ping(probe));
         }
     }
 
-    fn own_probe(&self, token: u64) -> Probe {
+    fn own_probe(&self, now: Now, token: u64) -> Probe {
+        let late = self.lateness(now).as_millis();
         Probe {
             token,
             links: self.neighbor().links,
-            // Known to a driver whose timers can run late; a native one's do not.
-            lateness_ms: 0,
+            lateness_ms: u32::try_from(late).unwrap_or(u32::MAX),
+        }
+    }
+
+    /// How late our own timers run of late.
+    fn lateness(&self, now: Now) -> Duration {
+        let (lateness, at) = self.late;
+        let halvings = now.saturating_sub(at).as_secs_f64() / HALF_LIFE.as_secs_f64();
+        lateness.mul_f64(0.5f64.powf(halvings))
+    }
+
+    /// Notes that a timer was due and not fired until now.
+    pub(super) fn note_lateness(&mut self, now: Now, due: Now) {
+        let late = now.saturating_sub(due);
+        if late > self.lateness(now) {
+            self.late = (late, now);
         }
     }
 
     pub(super) fn on_max_peers(&mut self, max_peers: usize) {
         self.settings.max_peers = max_peers;
-        self.shed();
-        let neighbor = self.neighbor();
-        let links = self.mesh_links().map(|(id, _)| id).collect();
-        self.send(
-            links,
-            Packet::Neighbor(neighbor),
-            super::message::Class::Control,
-        );
+        self.tell_links();
     }
 
-    /// Lets links go that are too many, those of neighbours with the most links first, and of these
-    /// the newest: what has lasted is likely to last. A neighbour without another link is kept until
-    /// it says that it has one, which it does in every probe.
-    pub(super) fn shed(&mut self) {
-        while self.links.len() > self.settings.max_peers {
-            let most = self
-                .links
-                .iter()
-                .filter(|(_, link)| link.spare())
-                .max_by_key(|(id, link)| (link.neighbor.map(|neighbor| neighbor.links), **id));
-            let Some((id, _)) = most else { break };
-            self.close_link(*id, Some(Reason::Full));
+    fn note_state(&mut self, id: LinkId, probe: Probe) {
+        if let Some(link) = self.links.get_mut(&id) {
+            link.lateness = Duration::from_millis(probe.lateness_ms.into());
+            if let Some(neighbor) = &mut link.neighbor {
+                neighbor.links = probe.links;
+            }
         }
-    }
-
-    fn note_links(&mut self, id: LinkId, links: u32) {
-        if let Some(link) = self.links.get_mut(&id)
-            && let Some(neighbor) = &mut link.neighbor
-        {
-            neighbor.links = links;
-        }
-        self.shed();
     }
 
     /// Links that both sides accepted, those to peers of Easypeers 1 included.
@@ -390,11 +452,6 @@ impl Mesh {
     pub(crate) fn up_peer(&self, id: LinkId) -> Option<PeerId> {
         let link = self.links.get(&id)?;
         link.up_since.map(|_| link.peer)
-    }
-
-    /// Links that could be accepted now.
-    pub(crate) fn room(&self) -> usize {
-        self.settings.max_peers.saturating_sub(self.links.len())
     }
 }
 

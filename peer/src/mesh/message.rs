@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use shared::crypto::PublicKeys;
 use shared::crypto::envelope::{Content, Kind};
+use shared::wire::frame::{Course, FlipStep, Purpose, Pushed, SignalKind};
 use shared::{MessageId, PeerId};
 
 /// A signed envelope whose signature was checked, or that we signed ourselves.
@@ -21,8 +22,11 @@ pub(crate) struct Signed {
     pub(crate) kind: Kind,
     /// Text or bytes.
     pub(crate) content: Content,
-    /// Milliseconds since 1970 by the author's clock.
+    /// Milliseconds since 1970 by the author's clock, when it started and when it sent this.
+    pub(crate) epoch: u64,
     pub(crate) time_ms: u64,
+    /// Counts the author's messages of this epoch.
+    pub(crate) sequence: u64,
     /// The envelope as it travels.
     pub(crate) bytes: Arc<[u8]>,
     /// Where its payload lies in `bytes`.
@@ -70,13 +74,86 @@ pub(crate) struct Probe {
     pub(crate) lateness_ms: u32,
 }
 
+/// A session description on its way along an exchange.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Signal {
+    /// The exchange.
+    pub(crate) id: MessageId,
+    pub(crate) kind: SignalKind,
+    pub(crate) from: PeerId,
+    pub(crate) to: PeerId,
+    /// Empty in a refusal.
+    pub(crate) sdp: Arc<str>,
+}
+
+/// A walk through the mesh.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Need {
+    /// The walk, and the exchange that comes of it.
+    pub(crate) id: MessageId,
+    pub(crate) from: PeerId,
+    /// Links that it has gone along.
+    pub(crate) hops: u8,
+    pub(crate) purpose: Purpose,
+    /// Links that its sender misses.
+    pub(crate) missing: u32,
+    pub(crate) course: Course,
+}
+
+/// What a member has of a window of time.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Digest {
+    /// The window, by the authors' clocks: milliseconds since 1970.
+    pub(crate) from_ms: u64,
+    pub(crate) to_ms: u64,
+    pub(crate) count: u32,
+    /// Exclusive or of the first 8 bytes of the ids.
+    pub(crate) fold: u64,
+    pub(crate) reply: bool,
+    /// In a reply.
+    pub(crate) ids: Vec<MessageId>,
+}
+
 /// A frame that the core understands, owned.
 #[derive(Debug, Clone)]
 pub(crate) enum Packet {
     Neighbor(Neighbor),
+    Need(Need),
+    Signal(Signal),
+    Split {
+        id: MessageId,
+        /// Who is to be linked to in place of the sender.
+        peer: PeerId,
+    },
+    Shuffle {
+        id: MessageId,
+        from: PeerId,
+        hops: u8,
+        peers: Vec<PeerId>,
+    },
+    ShuffleReply {
+        id: MessageId,
+        peers: Vec<PeerId>,
+    },
+    Flip {
+        id: MessageId,
+        step: FlipStep,
+        peer: PeerId,
+    },
+    IHave {
+        ids: Vec<MessageId>,
+        pull: bool,
+    },
+    Graft(MessageId),
+    Prune,
+    Digest(Digest),
+    Pull(Vec<MessageId>),
+    /// Beacons by their slot.
+    Beacons(Vec<(u64, MessageId)>),
     Gossip {
         /// Links that it has come along, this one included once received.
         hops: u8,
+        pushed: Pushed,
         /// Peers that have it or are getting it.
         has: Vec<PeerId>,
         message: Arc<Signed>,

@@ -6,23 +6,34 @@
 //! Its driver has checked what can be checked outside: a link's peer has proven its keys before
 //! [`Input::LinkAdmitted`], a broadcast's signature fits before [`Input::Gossip`].
 //!
-//! Invariants: a link counts only after both sides accepted it; never more than `max_peers` links
-//! are accepted; a message is given to the application once and never sent to a neighbour that is
-//! known to have it; every map is bounded.
+//! Invariants: a link counts only after both sides accepted it; never more than `max_peers` links and
+//! two more are accepted; a message is given to the application once and never sent to a neighbour
+//! that is known to have it; every map is bounded.
 //!
+//! - `membership`: finding links over the mesh, taking newcomers in, exchanging neighbours.
 //! - `links`: accepting, counting, probing and closing links.
-//! - `gossip`: broadcasts and the messages that wait for a first link.
+//! - `gossip`: broadcasts, those of ours that wait included.
+//! - `tree`: who is sent larger broadcasts and who only hears of them.
+//! - `digest`: neighbours compare what they have; `cache` is what they have.
+//! - `beacon`: signs of life of the mesh as a whole.
+//! - `rates`: how much an author may say; reputation of neighbours.
 //! - `chunks`: broadcasts too large for one message.
 //! - `direct`: keys, routes, sealed messages and their acknowledgements.
 
+mod beacon;
+mod cache;
 mod chunks;
+mod digest;
 mod direct;
-mod gossip;
+pub(crate) mod gossip;
 mod links;
+mod membership;
 pub(crate) mod message;
+mod rates;
 pub(crate) mod seen;
 #[cfg(test)]
 mod tests;
+mod tree;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -31,15 +42,21 @@ use std::time::Duration;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 use shared::crypto::PublicKeys;
+use shared::wire::frame::{Pushed, SignalKind};
 use shared::{MessageId, PeerId};
 
+use beacon::Beacons;
 use chunks::Chunks;
 use direct::Direct;
-use gossip::Gossip;
+use gossip::{Arrival, Gossip};
 use links::Link;
-use message::{Class, Neighbor, Packet, Sealed, Signed};
+use membership::Membership;
+use message::{Class, Neighbor, Packet, Sealed, Signal, Signed};
+use rates::Rates;
+use tree::Tree;
 
 pub(crate) use direct::MAX_SENDS;
+pub use rates::Rate;
 
 /// Time since the core was made.
 pub(crate) type Now = Duration;
@@ -59,6 +76,12 @@ pub(crate) struct Settings {
     /// Milliseconds since 1970 at the start: our epoch, and what [`Now`] counts from.
     pub(crate) started_ms: u64,
     pub(crate) max_peers: usize,
+    /// Of each author.
+    pub(crate) rate: Rate,
+    /// How much of what was said before the start is wanted.
+    pub(crate) history: Duration,
+    /// Between two exchanges of neighbours, on average.
+    pub(crate) flip_interval: Duration,
     pub(crate) seed: u64,
 }
 
@@ -83,14 +106,21 @@ pub(crate) enum Input {
     /// A packet; not gossip.
     Packet { link: LinkId, packet: Packet },
     /// A broadcast that is not [known](Mesh::knows), its signature checked. From here on known.
-    Gossip {
-        link: LinkId,
-        hops: u8,
-        has: Vec<PeerId>,
-        message: Arc<Signed>,
-    },
+    Gossip(Arrival),
     /// A copy of a known broadcast.
-    Duplicate { link: LinkId, id: MessageId },
+    Duplicate {
+        link: LinkId,
+        id: MessageId,
+        pushed: Pushed,
+    },
+    /// A broadcast that is not [within its author's rate](Mesh::is_within_rate).
+    Excess { link: LinkId, origin: PeerId },
+    /// A neighbour sent what does not hold.
+    Fault(LinkId),
+    /// Members that a neighbour named when it closed its link.
+    Hints(Vec<PeerId>),
+    /// How many peers a tracker counts in the swarm.
+    SwarmSize(usize),
     /// A piece of a large broadcast that fits its manifest.
     Chunk {
         link: LinkId,
@@ -111,6 +141,15 @@ pub(crate) enum Input {
     Acknowledge { id: MessageId, proof: [u8; 16] },
     /// An acknowledgement's proof was checked.
     Acknowledged(MessageId),
+    /// Our description for the other side of an exchange.
+    Signal {
+        id: MessageId,
+        to: PeerId,
+        kind: SignalKind,
+        sdp: Arc<str>,
+    },
+    /// An exchange came to nothing on our side.
+    ExchangeFailed(MessageId),
     /// Keep so many links.
     SetMaxPeers(usize),
     /// Time has passed.
@@ -131,6 +170,12 @@ pub(crate) enum Output {
         link: LinkId,
         goodbye: Option<Goodbye>,
     },
+    /// Make an offer for this peer, then [`Input::Signal`] or [`Input::ExchangeFailed`].
+    Invite { id: MessageId, peer: PeerId },
+    /// An offer to be answered by [`Input::Signal`], or the answer to ours.
+    Signal(Signal),
+    /// The other side wants nothing of our invitation.
+    Withdraw(MessageId),
     /// A neighbour was won.
     Connect(PeerId),
     /// A neighbour was lost.
@@ -145,8 +190,10 @@ pub(crate) enum Output {
     },
     /// A broadcast of ours is on its way.
     Published(Arc<Signed>),
-    /// A broadcast of ours found no link in time.
-    NotPublished(MessageId),
+    /// A broadcast of ours did not go out.
+    NotPublished { id: MessageId, why: Unsent },
+    /// Sign a beacon, then [`Input::Publish`].
+    Beacon,
     /// The keys of a member were found, or not.
     Keys {
         peer: PeerId,
@@ -186,6 +233,17 @@ pub(crate) enum Reason {
     Protocol,
     /// We leave the swarm.
     Leaving,
+    /// Another link took its place.
+    Split,
+}
+
+/// Why a broadcast of ours did not go out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Unsent {
+    /// There was no link in time.
+    NoLink,
+    /// Too many before it wait for our rate.
+    TooFast,
 }
 
 /// Counts since the start.
@@ -197,6 +255,8 @@ pub(crate) struct Counters {
     pub(crate) duplicates: u64,
     /// Packets that broke a rule or a limit.
     pub(crate) rejected: u64,
+    /// Other meshes of the same topic that we touched.
+    pub(crate) merges: u64,
 }
 
 /// The core.
@@ -204,9 +264,19 @@ pub(crate) struct Counters {
 pub(crate) struct Mesh {
     settings: Settings,
     links: BTreeMap<LinkId, Link>,
+    membership: Membership,
     gossip: Gossip,
+    tree: Tree,
+    beacons: Beacons,
+    rates: Rates,
     chunks: Chunks,
     direct: Direct,
+    /// Peers in the swarm by a tracker's count; 0 if none told.
+    swarm_size: usize,
+    /// How late a timer of ours was, and when.
+    late: (Duration, Now),
+    /// When something is due, as of the last input.
+    due: Option<Now>,
     counters: Counters,
     rng: StdRng,
     out: VecDeque<Output>,
@@ -217,9 +287,16 @@ impl Mesh {
         Self {
             settings,
             links: BTreeMap::new(),
-            gossip: Gossip::new(),
+            membership: Membership::new(),
+            gossip: Gossip::new(&settings),
+            tree: Tree::default(),
+            beacons: Beacons::default(),
+            rates: Rates::new(),
             chunks: Chunks::new(),
             direct: Direct::new(),
+            swarm_size: 0,
+            late: (Duration::ZERO, Now::ZERO),
+            due: None,
             counters: Counters::default(),
             rng: StdRng::seed_from_u64(settings.seed),
             out: VecDeque::new(),
@@ -228,6 +305,9 @@ impl Mesh {
 
     /// Takes an input. Follow with [`poll_output`](Self::poll_output).
     pub(crate) fn handle(&mut self, now: Now, input: Input) {
+        if let Some(due) = self.due {
+            self.note_lateness(now, due);
+        }
         match input {
             Input::LinkAdmitted {
                 link,
@@ -236,16 +316,15 @@ impl Mesh {
                 offered,
                 token,
             } => self.on_admitted(now, link, Link::new(now, peer, keys, offered, token)),
-            Input::LinkClosed(link) => self.remove_link(link),
+            Input::LinkClosed(link) => self.remove_link(now, link),
             Input::LinkSuspect(link) => self.on_suspect(now, link),
             Input::Packet { link, packet } => self.handle_packet(now, link, packet),
-            Input::Gossip {
-                link,
-                hops,
-                has,
-                message,
-            } => self.on_gossip(now, link, hops, has, message),
-            Input::Duplicate { link, id } => self.on_duplicate(now, link, id),
+            Input::Gossip(arrival) => self.on_gossip(now, arrival),
+            Input::Duplicate { link, id, pushed } => self.on_duplicate(now, link, id, pushed),
+            Input::Excess { link, origin } => self.on_excess(now, link, origin),
+            Input::Fault(link) => self.penalize(now, link, rates::FAULT),
+            Input::Hints(peers) => self.remember_peers(peers),
+            Input::SwarmSize(size) => self.swarm_size = size,
             Input::Chunk {
                 link,
                 message,
@@ -257,10 +336,16 @@ impl Mesh {
             Input::Direct(sealed) => self.on_direct(now, sealed),
             Input::Acknowledge { id, proof } => self.on_acknowledge(now, id, proof),
             Input::Acknowledged(id) => self.direct.on_acknowledged(id),
+            Input::Signal { id, to, kind, sdp } => self.send_signal(id, to, kind, &sdp),
+            Input::ExchangeFailed(id) => self.on_exchange_failed(now, id),
             Input::SetMaxPeers(max_peers) => self.on_max_peers(max_peers),
             Input::Timeout => {}
         }
-        self.on_time(now);
+        self.due = self.next_due();
+        if self.due.is_some_and(|due| due <= now) {
+            self.on_time(now);
+            self.due = self.next_due();
+        }
     }
 
     fn handle_packet(&mut self, now: Now, link: LinkId, packet: Packet) {
@@ -270,9 +355,26 @@ impl Mesh {
         state.heard(now);
         match packet {
             Packet::Neighbor(neighbor) => self.on_neighbor(now, link, neighbor),
-            Packet::Ping(probe) => self.on_ping(link, probe),
+            Packet::Ping(probe) => self.on_ping(now, link, probe),
             Packet::Pong(probe) => self.on_pong(now, link, probe),
             _ if !self.is_up(link) => self.counters.rejected += 1,
+            Packet::Need(need) => self.on_need(now, link, need),
+            Packet::Signal(signal) => self.on_signal(now, link, signal),
+            Packet::Split { id, peer } => self.on_split(now, link, id, peer),
+            Packet::Shuffle {
+                id,
+                from,
+                hops,
+                peers,
+            } => self.on_shuffle(now, link, id, from, hops, peers),
+            Packet::ShuffleReply { id, peers } => self.on_shuffle_reply(id, peers),
+            Packet::Flip { id, step, peer } => self.on_flip(now, link, id, step, peer),
+            Packet::IHave { ids, pull } => self.on_i_have(now, link, ids, pull),
+            Packet::Graft(id) => self.on_graft(link, &id),
+            Packet::Prune => self.set_eager(link, false),
+            Packet::Digest(digest) => self.on_digest(now, link, digest),
+            Packet::Pull(ids) => self.on_pull(link, &ids),
+            Packet::Beacons(marks) => self.on_marks(now, link, &marks),
             Packet::ChunkRequest { message, indices } => {
                 self.on_chunk_request(link, message, &indices);
             }
@@ -305,9 +407,14 @@ impl Mesh {
 
     fn on_time(&mut self, now: Now) {
         self.probe_links(now);
-        self.expire_pending(now);
+        self.flush_pending(now);
+        self.tend_tree(now);
+        self.tend_digests(now);
+        self.tend_beacons(now);
         self.retry_chunks(now);
         self.retry_direct(now);
+        self.tend(now);
+        self.expire_bans(now);
     }
 
     /// The next thing to be done or known.
@@ -316,12 +423,19 @@ impl Mesh {
     }
 
     /// When [`Input::Timeout`] is due, at the latest.
-    pub(crate) fn poll_timeout(&self) -> Option<Now> {
+    pub(crate) const fn poll_timeout(&self) -> Option<Now> {
+        self.due
+    }
+
+    fn next_due(&self) -> Option<Now> {
         [
             self.links.values().map(Link::deadline).min(),
-            self.gossip.deadline(),
+            self.gossip_deadline(),
+            self.tree.deadline(),
+            self.beacon_deadline(),
             self.chunks.deadline(),
             self.direct.deadline(),
+            self.membership_deadline(),
         ]
         .into_iter()
         .flatten()

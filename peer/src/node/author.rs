@@ -26,8 +26,8 @@ pub(super) struct Author {
 }
 
 impl Author {
-    pub(super) fn not_published(&mut self, id: MessageId, reason: String) {
-        self.answer(id, Err(SendError::NotConnected(reason)));
+    pub(super) fn not_published(&mut self, id: MessageId, error: SendError) {
+        self.answer(id, Err(error));
     }
 
     fn answer(&mut self, id: MessageId, result: Result<MessageId, SendError>) {
@@ -80,6 +80,14 @@ impl Swarm {
         self.stats.messages_sent += 1;
         self.view_soon();
         self.mesh_input(Input::Publish { message, chunks });
+    }
+
+    /// The mesh wants a sign of life.
+    pub(super) fn publish_beacon(&mut self) {
+        if let Ok(message) = self.sign(Kind::Beacon, Content::Binary, &[], &[]) {
+            let (message, chunks) = (Arc::new(message), Vec::new());
+            self.mesh_input(Input::Publish { message, chunks });
+        }
     }
 
     /// A message of ours is on its way: to members by the mesh, to originals here.
@@ -162,7 +170,9 @@ impl Signed {
             keys: *envelope.keys(),
             kind: envelope.kind(),
             content: envelope.content(),
+            epoch: envelope.epoch(),
             time_ms: envelope.time_ms(),
+            sequence: envelope.sequence(),
             payload: envelope.payload_range(),
             bytes,
         }

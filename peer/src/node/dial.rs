@@ -4,7 +4,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use shared::PeerId;
+use shared::wire::frame::SignalKind;
+use shared::{MessageId, OfferId, PeerId};
 use tokio::sync::mpsc;
 
 use super::link::Task;
@@ -12,7 +13,8 @@ use super::outbox::Outbox;
 use super::swarm::{Entry, Swarm};
 use crate::api::{IceServers, Options};
 use crate::link::{IceServer, Link, LinkError, PendingAnswer, PendingOffer};
-use crate::mesh::LinkId;
+use crate::mesh::message::Signal;
+use crate::mesh::{self, LinkId};
 use crate::rt;
 use crate::signal::{AttemptId, Input, Output, Via};
 use crate::tracker::{self, TrackerEvent, TrackerUrl};
@@ -103,7 +105,17 @@ impl Swarm {
             TrackerEvent::Due(tracker) => Input::Due {
                 tracker,
                 want: self.mesh.room(),
+                links: self.mesh.neighbors().count(),
             },
+            TrackerEvent::Announced {
+                tracker,
+                complete,
+                incomplete,
+            } => {
+                let size = complete.saturating_add(incomplete) as usize;
+                self.mesh_input(mesh::Input::SwarmSize(size));
+                Input::SwarmSize { tracker, size }
+            }
             TrackerEvent::Offer {
                 peer,
                 offer_id,
@@ -114,7 +126,7 @@ impl Swarm {
                 peer,
                 offer_id,
                 sdp,
-                want: self.mesh.room(),
+                want: self.mesh.guest_room(),
             },
             TrackerEvent::Answer {
                 peer,
@@ -172,13 +184,47 @@ impl Swarm {
                 peer,
                 offer_id,
                 sdp,
-            } => {
-                let Via::Tracker(tracker) = via;
-                self.trackers.answer(tracker, peer, offer_id, sdp);
+            } => match via {
+                Via::Tracker(tracker) => self.trackers.answer(tracker, peer, offer_id, sdp),
+                Via::Mesh => self.send_signal(offer_id, peer, SignalKind::Answer, sdp.into()),
+            },
+            Output::SendOffer {
+                peer,
+                offer_id,
+                sdp,
+            } => self.send_signal(offer_id, peer, SignalKind::Offer, sdp),
+            Output::ExchangeFailed(offer_id) => {
+                let id = MessageId::new(*offer_id.as_bytes());
+                self.mesh_input(mesh::Input::ExchangeFailed(id));
             }
             // Dropping an offer closes it.
             Output::Drop { attempt } => drop(self.dialing.offers.remove(&attempt)),
         }
+    }
+
+    fn send_signal(&mut self, exchange: OfferId, to: PeerId, kind: SignalKind, sdp: Arc<str>) {
+        let id = MessageId::new(*exchange.as_bytes());
+        self.mesh_input(mesh::Input::Signal { id, to, kind, sdp });
+    }
+
+    /// A description came over the mesh.
+    pub(super) fn on_mesh_signal(&mut self, signal: &Signal) {
+        let offer_id = OfferId::new(*signal.id.as_bytes());
+        let (peer, sdp) = (signal.from, signal.sdp.to_string());
+        self.signal_input(match signal.kind {
+            SignalKind::Offer => Input::Offer {
+                via: Via::Mesh,
+                peer,
+                offer_id,
+                sdp,
+                want: self.mesh.guest_room(),
+            },
+            SignalKind::Answer | SignalKind::Refusal => Input::Answer {
+                peer,
+                offer_id,
+                sdp,
+            },
+        });
     }
 
     pub(super) fn on_job(&mut self, job: Job) {

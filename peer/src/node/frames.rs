@@ -7,11 +7,12 @@ use shared::MessageId;
 use shared::crypto::envelope::{Envelope, Kind};
 use shared::crypto::manifest::Manifest;
 use shared::crypto::seal;
-use shared::wire::frame::{Frame, GoodbyeReason, Ids, Indices};
+use shared::wire::frame::{Frame, GoodbyeReason, Ids, Indices, Marks, Pushed};
 
 use super::compat::is_bridged;
 use super::swarm::Swarm;
-use crate::mesh::message::{Class, Neighbor, Packet, Probe, Sealed, Signed};
+use crate::mesh::gossip::Arrival;
+use crate::mesh::message::{Class, Digest, Need, Neighbor, Packet, Probe, Sealed, Signal, Signed};
 use crate::mesh::{Goodbye, Input, LinkId, Reason};
 
 impl Swarm {
@@ -27,16 +28,18 @@ impl Swarm {
         let packet = match frame {
             Frame::Gossip {
                 hops,
+                pushed,
                 has,
                 envelope,
-            } => return self.on_gossip(link, hops, &has, envelope),
+            } => return self.on_gossip(link, hops, pushed, &has, envelope),
             Frame::Chunk {
                 message,
                 index,
                 data,
             } => return self.on_chunk(link, message, index, data),
-            Frame::Goodbye { reason, .. } => {
+            Frame::Goodbye { reason, peers } => {
                 tracing::debug!(?reason, "neighbour says goodbye");
+                self.mesh_input(Input::Hints(peers.iter().collect()));
                 return self.close_link(link, None);
             }
             Frame::Route {
@@ -75,17 +78,21 @@ impl Swarm {
         self.mesh_input(Input::Packet { link, packet });
     }
 
-    fn on_gossip(&mut self, link: LinkId, hops: u8, has: &Ids<'_>, bytes: &[u8]) {
+    fn on_gossip(&mut self, link: LinkId, hops: u8, pushed: Pushed, has: &Ids<'_>, bytes: &[u8]) {
         let Ok(envelope) = Envelope::decode(bytes) else {
             return self.strike(link, "malformed message");
         };
         let id = envelope.id();
         if self.mesh.knows(&id) {
-            return self.mesh_input(Input::Duplicate { link, id });
+            return self.mesh_input(Input::Duplicate { link, id, pushed });
+        }
+        let origin = envelope.from();
+        if pushed != Pushed::Pulled && !self.mesh.is_within_rate(self.clock.now(), origin) {
+            return self.mesh_input(Input::Excess { link, origin });
         }
         if !matches!(
             envelope.kind(),
-            Kind::Broadcast | Kind::Manifest | Kind::Bridged
+            Kind::Broadcast | Kind::Manifest | Kind::Bridged | Kind::Beacon
         ) {
             return self.strike(link, "no broadcast");
         }
@@ -98,12 +105,13 @@ impl Swarm {
         if envelope.verify().is_err() {
             return self.strike(link, "signature that does not fit");
         }
-        self.mesh_input(Input::Gossip {
+        self.mesh_input(Input::Gossip(Arrival {
             link,
             hops,
+            pushed,
             has: has.iter().collect(),
             message: Arc::new(Signed::new(&envelope, bytes.into())),
-        });
+        }));
     }
 
     fn on_chunk(&mut self, link: LinkId, message: MessageId, index: u32, data: &[u8]) {
@@ -150,6 +158,7 @@ pub(super) fn goodbye(goodbye: &Goodbye) -> Arc<[u8]> {
         Reason::Duplicate => GoodbyeReason::Duplicate,
         Reason::Protocol => GoodbyeReason::Protocol,
         Reason::Leaving => GoodbyeReason::Leaving,
+        Reason::Split => GoodbyeReason::Split,
     };
     encode(&Frame::Goodbye {
         reason,
@@ -157,15 +166,80 @@ pub(super) fn goodbye(goodbye: &Goodbye) -> Arc<[u8]> {
     })
 }
 
-fn frame(packet: &Packet) -> Frame<'_> {
+pub(crate) fn frame(packet: &Packet) -> Frame<'_> {
     match packet {
         Packet::Neighbor(neighbor) => Frame::Neighbor {
             epoch: neighbor.epoch,
             links: neighbor.links,
             max_links: neighbor.max_links,
         },
-        Packet::Gossip { hops, has, message } => Frame::Gossip {
+        Packet::Need(need) => Frame::Need {
+            id: need.id,
+            from: need.from,
+            hops: need.hops,
+            purpose: need.purpose,
+            missing: need.missing,
+            course: need.course,
+        },
+        Packet::Signal(signal) => Frame::Signal {
+            id: signal.id,
+            kind: signal.kind,
+            from: signal.from,
+            to: signal.to,
+            sdp: signal.sdp.as_bytes(),
+        },
+        Packet::Split { id, peer } => Frame::Split {
+            id: *id,
+            peer: *peer,
+        },
+        Packet::Shuffle {
+            id,
+            from,
+            hops,
+            peers,
+        } => Frame::Shuffle {
+            id: *id,
+            from: *from,
             hops: *hops,
+            peers: Ids::from(peers.as_slice()),
+        },
+        Packet::ShuffleReply { id, peers } => Frame::ShuffleReply {
+            id: *id,
+            peers: Ids::from(peers.as_slice()),
+        },
+        Packet::Flip { id, step, peer } => Frame::Flip {
+            id: *id,
+            step: *step,
+            peer: *peer,
+        },
+        Packet::IHave { ids, pull } => Frame::IHave {
+            ids: Ids::from(ids.as_slice()),
+            pull: *pull,
+        },
+        Packet::Graft(id) => Frame::Graft { id: *id },
+        Packet::Prune => Frame::Prune,
+        Packet::Digest(digest) => Frame::Digest {
+            from_ms: digest.from_ms,
+            to_ms: digest.to_ms,
+            count: digest.count,
+            fold: digest.fold,
+            reply: digest.reply,
+            ids: Ids::from(digest.ids.as_slice()),
+        },
+        Packet::Pull(ids) => Frame::Pull {
+            ids: Ids::from(ids.as_slice()),
+        },
+        Packet::Beacons(marks) => Frame::Beacons {
+            marks: Marks::from(marks.as_slice()),
+        },
+        Packet::Gossip {
+            hops,
+            pushed,
+            has,
+            message,
+        } => Frame::Gossip {
+            hops: *hops,
+            pushed: *pushed,
             has: Ids::from(has.as_slice()),
             envelope: &message.bytes,
         },
@@ -256,6 +330,75 @@ fn packet(frame: &Frame<'_>) -> Option<Packet> {
             links,
             max_links,
         }),
+        Frame::Need {
+            id,
+            from,
+            hops,
+            purpose,
+            missing,
+            course,
+        } => Packet::Need(Need {
+            id,
+            from,
+            hops,
+            purpose,
+            missing,
+            course,
+        }),
+        Frame::Signal {
+            id,
+            kind,
+            from,
+            to,
+            sdp,
+        } => Packet::Signal(Signal {
+            id,
+            kind,
+            from,
+            to,
+            // Descriptions are ASCII; what is not fails its check where it is used.
+            sdp: String::from_utf8_lossy(sdp).into(),
+        }),
+        Frame::Split { id, peer } => Packet::Split { id, peer },
+        Frame::Shuffle {
+            id,
+            from,
+            hops,
+            ref peers,
+        } => Packet::Shuffle {
+            id,
+            from,
+            hops,
+            peers: peers.iter().collect(),
+        },
+        Frame::ShuffleReply { id, ref peers } => Packet::ShuffleReply {
+            id,
+            peers: peers.iter().collect(),
+        },
+        Frame::Flip { id, step, peer } => Packet::Flip { id, step, peer },
+        Frame::IHave { ref ids, pull } => Packet::IHave {
+            ids: ids.iter().collect(),
+            pull,
+        },
+        Frame::Graft { id } => Packet::Graft(id),
+        Frame::Prune => Packet::Prune,
+        Frame::Digest {
+            from_ms,
+            to_ms,
+            count,
+            fold,
+            reply,
+            ref ids,
+        } => Packet::Digest(Digest {
+            from_ms,
+            to_ms,
+            count,
+            fold,
+            reply,
+            ids: ids.iter().collect(),
+        }),
+        Frame::Pull { ref ids } => Packet::Pull(ids.iter().collect()),
+        Frame::Beacons { ref marks } => Packet::Beacons(marks.iter().collect()),
         Frame::ChunkRequest {
             message,
             ref indices,

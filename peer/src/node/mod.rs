@@ -14,7 +14,7 @@ mod author;
 mod compat;
 mod dial;
 mod direct;
-mod frames;
+pub(crate) mod frames;
 mod link;
 mod outbox;
 mod parts;
@@ -49,6 +49,14 @@ const ROLE: Role = if cfg!(target_family = "wasm") {
     Role::Browser
 } else {
     Role::Native
+};
+
+/// Between two exchanges of neighbours, on average: twelve an hour keep a mesh random, and cost next
+/// to nothing. Browsers, which may not afford so many connections, make two.
+pub(crate) const FLIP_INTERVAL: Duration = if cfg!(target_family = "wasm") {
+    Duration::from_secs(1800)
+} else {
+    Duration::from_secs(300)
 };
 
 type Reply<T> = oneshot::Sender<T>;

@@ -7,7 +7,7 @@ use std::time::Duration;
 use shared::crypto::Identity;
 use shared::crypto::envelope::Kind;
 use shared::wire::extension::Role;
-use shared::{InfoHash, PeerId};
+use shared::{InfoHash, OfferId, PeerId};
 use tokio::sync::{broadcast, mpsc};
 
 use super::author::Author;
@@ -17,11 +17,11 @@ use super::direct::Directs;
 use super::link::{FromLink, Traffic};
 use super::outbox::Outbox;
 use super::status;
-use super::{Command, Node, Reply};
+use super::{Command, FLIP_INTERVAL, Node, Reply};
 use crate::api::{Event, PeerInfo, SendError, Stats, Status, View};
 use crate::link::Transport;
 use crate::mesh::message::Class;
-use crate::mesh::{Goodbye, Input, LinkId, Mesh, Now, Output, Reason, Settings};
+use crate::mesh::{Goodbye, Input, LinkId, Mesh, Now, Output, Reason, Settings, Unsent};
 use crate::rt::{self, Clock};
 use crate::session::{Credentials, SessionError};
 use crate::signal::{self, AttemptId, Signal};
@@ -38,9 +38,6 @@ const BATCH: usize = 64;
 
 /// How old the counts in the view may be.
 const VIEW_AGE: Duration = Duration::from_millis(250);
-
-/// Bad messages that a neighbour may pass on: it may run an older version, or our clock be wrong.
-const STRIKES: u32 = 8;
 
 /// Time to say goodbye.
 const LEAVE: Duration = Duration::from_secs(2);
@@ -62,7 +59,6 @@ pub(super) struct Entry {
     expected: PeerId,
     /// Until it is up: what it came from.
     attempt: Option<AttemptId>,
-    strikes: u32,
     /// It has proven to be a member, and speaks our frames.
     member: bool,
     /// A peer of Easypeers 1.
@@ -77,7 +73,6 @@ impl Entry {
             outbox,
             expected,
             attempt: Some(attempt),
-            strikes: 0,
             member: false,
             compat: false,
             browser: false,
@@ -147,6 +142,9 @@ impl Swarm {
                 keys: *credentials.identity.public(),
                 started_ms: clock.started_ms(),
                 max_peers,
+                rate: options.rate,
+                history: options.history,
+                flip_interval: FLIP_INTERVAL,
                 seed: u64::from_ne_bytes(rt::random()),
             }),
             signal: Signal::new(signal::Settings {
@@ -307,7 +305,7 @@ impl Swarm {
             } => {
                 tracing::warn!(tracker = tracker.index(), %reason, "tracker refused");
             }
-            TrackerEvent::Connected(_) | TrackerEvent::Announced { .. } => {}
+            TrackerEvent::Connected(_) => {}
             event => self.on_signalling(event),
         }
         self.tell_status();
@@ -385,13 +383,7 @@ impl Swarm {
     pub(super) fn strike(&mut self, link: LinkId, what: &'static str) {
         self.stats.rejected += 1;
         tracing::debug!(link = link.0, what, "refused");
-        let Some(entry) = self.links.get_mut(&link) else {
-            return;
-        };
-        entry.strikes += 1;
-        if entry.strikes >= STRIKES {
-            self.close_link(link, Some(Reason::Protocol));
-        }
+        self.mesh_input(Input::Fault(link));
     }
 
     /// Closes a link; the mesh hears of it when its task has ended, at once if it is told why.
@@ -421,8 +413,9 @@ impl Swarm {
 
     pub(super) fn signal_input(&mut self, input: signal::Input) {
         let mesh = &self.mesh;
-        self.signal
-            .handle(self.clock.now(), input, |peer| mesh.is_neighbor(*peer));
+        self.signal.handle(self.clock.now(), input, |peer| {
+            mesh.is_neighbor(*peer) || mesh.is_banned(*peer)
+        });
     }
 
     /// Does what the cores want done, until they want nothing.
@@ -461,6 +454,15 @@ impl Swarm {
                 class,
             } => self.send_packet(&links, &packet, class),
             Output::Close { link, goodbye } => self.say_goodbye(link, goodbye.as_ref()),
+            Output::Invite { id, peer } => {
+                let offer_id = OfferId::new(*id.as_bytes());
+                self.signal_input(signal::Input::Invite { peer, offer_id });
+            }
+            Output::Signal(signal) => self.on_mesh_signal(&signal),
+            Output::Withdraw(id) => {
+                let offer_id = OfferId::new(*id.as_bytes());
+                self.signal_input(signal::Input::Withdraw(offer_id));
+            }
             Output::Connect(peer) => {
                 self.tell(Event::Connect(peer));
                 self.on_neighbors();
@@ -483,10 +485,14 @@ impl Swarm {
                 data,
             } => self.deliver(&message, hops, data),
             Output::Published(message) => self.on_published(&message),
-            Output::NotPublished(id) => {
-                let reason = self.status.reason.clone();
-                self.author.not_published(id, reason);
+            Output::NotPublished { id, why } => {
+                let error = match why {
+                    Unsent::NoLink => SendError::NotConnected(self.status.reason.clone()),
+                    Unsent::TooFast => SendError::TooFast,
+                };
+                self.author.not_published(id, error);
             }
+            Output::Beacon => self.publish_beacon(),
             Output::Keys { peer, keys } => self.on_keys(peer, keys),
             Output::Open { sealed, hops } => self.open(&sealed, hops),
             Output::CheckAck { id, proof, hops } => self.check_ack(id, proof, hops),
@@ -501,7 +507,7 @@ impl Swarm {
     }
 
     fn tell_need(&self) {
-        let need = match (self.mesh.neighbors().next(), self.mesh.room()) {
+        let need = match (self.mesh.neighbors().next(), self.mesh.missing()) {
             (None, _) => Need::Alone,
             (Some(_), 0) => Need::Full,
             (Some(_), _) => Need::Hungry,

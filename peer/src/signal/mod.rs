@@ -11,6 +11,7 @@
 //! Invariants: one attempt to answer a peer at a time; never more than [`SPARE`] attempts above the
 //! links wanted; every attempt ends, by its driver or by its deadline; every map is bounded.
 
+mod economy;
 #[cfg(test)]
 mod tests;
 
@@ -25,6 +26,7 @@ use shared::{OfferId, PeerId};
 use crate::mesh::Now;
 use crate::mesh::seen::Recent;
 use crate::tracker::TrackerId;
+use economy::Economy;
 
 /// Most offers that wait for an answer. Browsers allow few connections in a page's life, and each
 /// costs a socket; trackers hand few offers of one announce on.
@@ -47,6 +49,9 @@ const MAKE: Duration = Duration::from_secs(20);
 
 /// Deadline of a connection, its handshakes included.
 const OPEN: Duration = Duration::from_secs(70);
+
+/// Age at which an offer to one peer over the mesh is dropped.
+const INVITED: Duration = Duration::from_secs(15);
 
 /// Answers a minute, in all and to one peer.
 const ANSWERS: usize = 10;
@@ -82,18 +87,26 @@ pub(crate) struct AttemptId(u64);
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Via {
     Tracker(TrackerId),
+    /// Other members; the offer id is that of the exchange.
+    Mesh,
 }
 
-/// What happens to the core. `want` is the number of links that could be accepted now.
+/// What happens to the core.
 #[derive(Debug)]
 pub(crate) enum Input {
-    /// It is time to announce.
-    Due { tracker: TrackerId, want: usize },
+    /// It is time to announce, with so many links missing and so many there.
+    Due {
+        tracker: TrackerId,
+        want: usize,
+        links: usize,
+    },
+    /// A tracker counts so many peers in the swarm.
+    SwarmSize { tracker: TrackerId, size: usize },
     /// An offer is ready to be sent out.
     OfferMade { attempt: AttemptId, sdp: Arc<str> },
     /// An offer could not be made.
     OfferFailed { attempt: AttemptId },
-    /// Somebody offers a link.
+    /// Somebody offers a link; so many could be accepted now.
     Offer {
         via: Via,
         peer: PeerId,
@@ -101,6 +114,10 @@ pub(crate) enum Input {
         sdp: String,
         want: usize,
     },
+    /// The mesh wants a link to this peer: make it an offer.
+    Invite { peer: PeerId, offer_id: OfferId },
+    /// The mesh wants nothing of an offer any more.
+    Withdraw(OfferId),
     /// An answer is ready to be sent.
     AnswerMade { attempt: AttemptId, sdp: String },
     /// An answer could not be made.
@@ -149,6 +166,14 @@ pub(crate) enum Output {
         offer_id: OfferId,
         sdp: String,
     },
+    /// Send an offer to a peer over the mesh.
+    SendOffer {
+        peer: PeerId,
+        offer_id: OfferId,
+        sdp: Arc<str>,
+    },
+    /// An exchange over the mesh came to nothing.
+    ExchangeFailed(OfferId),
     /// Close what was made for this attempt: nobody waits for it.
     Drop { attempt: AttemptId },
 }
@@ -174,12 +199,16 @@ enum Stage {
 struct Attempt {
     stage: Stage,
     deadline: Now,
+    /// The exchange that it belongs to, if it is one over the mesh.
+    exchange: Option<OfferId>,
+    /// Whom our offer is for, if it is for one peer only.
+    invited: Option<PeerId>,
 }
 
 impl Attempt {
     const fn peer(&self) -> Option<PeerId> {
         match self.stage {
-            Stage::Offering | Stage::Offered { .. } => None,
+            Stage::Offering | Stage::Offered { .. } => self.invited,
             Stage::Answering { peer, .. } | Stage::Opening { peer } => Some(peer),
         }
     }
@@ -209,6 +238,7 @@ pub(crate) struct Signal {
     answered: VecDeque<(Now, PeerId)>,
     offers_seen: Recent<(PeerId, OfferId), ()>,
     failures: Recent<PeerId, Failures>,
+    economy: Economy,
     rng: StdRng,
     out: VecDeque<Output>,
 }
@@ -223,6 +253,7 @@ impl Signal {
             answered: VecDeque::new(),
             offers_seen: Recent::new(OFFERS_SEEN, OFFER_AGE + MINUTE),
             failures: Recent::new(FAILURES, FAILURE_AGE),
+            economy: Economy::default(),
             rng: StdRng::seed_from_u64(settings.seed),
             out: VecDeque::new(),
         }
@@ -232,7 +263,15 @@ impl Signal {
     pub(crate) fn handle(&mut self, now: Now, input: Input, is_neighbor: impl Fn(&PeerId) -> bool) {
         self.expire(now);
         match input {
-            Input::Due { tracker, want } => self.on_due(now, tracker, want),
+            Input::Due {
+                tracker,
+                want,
+                links,
+            } => {
+                let want = self.economy.offers(now, want, links, &mut self.rng);
+                self.on_due(now, tracker, want);
+            }
+            Input::SwarmSize { tracker, size } => self.economy.note_size(tracker, size),
             Input::OfferMade { attempt, sdp } => self.on_offer_made(now, attempt, sdp),
             Input::OfferFailed { attempt } | Input::AnswerFailed { attempt } => {
                 self.fail(now, attempt);
@@ -245,18 +284,36 @@ impl Signal {
                 want,
             } => {
                 let new = self.offers_seen.insert(now, (peer, offer_id), ());
-                if new && !is_neighbor(&peer) && self.answers(now, peer, want) {
-                    self.answered.push_back((now, peer));
+                let mesh = via == Via::Mesh;
+                let exchange = mesh.then_some(offer_id);
+                if new && !is_neighbor(&peer) && self.answers(now, peer, want, mesh) {
+                    if !mesh {
+                        self.answered.push_back((now, peer));
+                    }
                     let stage = Stage::Answering {
                         via,
                         peer,
                         offer_id,
                     };
-                    let attempt = self.start(now + MAKE, stage);
+                    let attempt = self.start(now + MAKE, stage, exchange);
                     self.out
                         .push_back(Output::MakeAnswer { attempt, peer, sdp });
+                } else if let Some(exchange) = exchange {
+                    self.out.push_back(Output::ExchangeFailed(exchange));
                 }
             }
+            Input::Invite { peer, offer_id } => {
+                if is_neighbor(&peer) || self.is_connecting(peer) {
+                    self.out.push_back(Output::ExchangeFailed(offer_id));
+                } else {
+                    let attempt = self.start(now + MAKE, Stage::Offering, Some(offer_id));
+                    if let Some(attempt) = self.attempts.get_mut(&attempt) {
+                        attempt.invited = Some(peer);
+                    }
+                    self.out.push_back(Output::MakeOffer { attempt });
+                }
+            }
+            Input::Withdraw(offer_id) => self.withdraw(offer_id),
             Input::AnswerMade { attempt, sdp } => self.on_answer_made(now, attempt, sdp),
             Input::Answer {
                 peer,
@@ -288,11 +345,33 @@ impl Signal {
         attempts.chain(waiting).min()
     }
 
-    fn start(&mut self, deadline: Now, stage: Stage) -> AttemptId {
+    fn start(&mut self, deadline: Now, stage: Stage, exchange: Option<OfferId>) -> AttemptId {
         let id = AttemptId(self.next);
         self.next += 1;
-        self.attempts.insert(id, Attempt { stage, deadline });
+        let attempt = Attempt {
+            stage,
+            deadline,
+            exchange,
+            invited: None,
+        };
+        self.attempts.insert(id, attempt);
         id
+    }
+
+    fn withdraw(&mut self, offer_id: OfferId) {
+        let offered = self.attempts.iter().find(|(_, attempt)| {
+            attempt.exchange == Some(offer_id)
+                && matches!(attempt.stage, Stage::Offering | Stage::Offered { .. })
+        });
+        if let Some(attempt) = offered.map(|(id, _)| *id) {
+            self.attempts.remove(&attempt);
+            self.out.push_back(Output::Drop { attempt });
+        }
+    }
+
+    fn is_connecting(&self, peer: PeerId) -> bool {
+        let mut peers = self.attempts.values().map(Attempt::peer);
+        peers.any(|other| other == Some(peer))
     }
 
     fn on_due(&mut self, now: Now, tracker: TrackerId, want: usize) {
@@ -300,7 +379,7 @@ impl Signal {
             .min(want)
             .min((want + SPARE).saturating_sub(self.busy()));
         for _ in self.pool(now)..target {
-            let attempt = self.start(now + MAKE, Stage::Offering);
+            let attempt = self.start(now + MAKE, Stage::Offering, None);
             self.out.push_back(Output::MakeOffer { attempt });
         }
         self.waiting.retain(|waiting| waiting.tracker != tracker);
@@ -322,6 +401,7 @@ impl Signal {
     /// Offers that are being made or can be sent out.
     fn pool(&self, now: Now) -> usize {
         let counts = |attempt: &&Attempt| match attempt.stage {
+            _ if attempt.invited.is_some() => false,
             Stage::Offering => true,
             Stage::Offered { .. } => now + OFFER_REST < attempt.deadline,
             Stage::Answering { .. } | Stage::Opening { .. } => false,
@@ -333,8 +413,19 @@ impl Signal {
         let offer_id = OfferId::new(self.rng.random());
         match self.attempts.get_mut(&id) {
             Some(attempt) if matches!(attempt.stage, Stage::Offering) => {
+                let offer_id = attempt.exchange.unwrap_or(offer_id);
+                if let Some(peer) = attempt.invited {
+                    let sdp = Arc::clone(&sdp);
+                    self.out.push_back(Output::SendOffer {
+                        peer,
+                        offer_id,
+                        sdp,
+                    });
+                    attempt.deadline = now + INVITED;
+                } else {
+                    attempt.deadline = now + OFFER_AGE;
+                }
                 attempt.stage = Stage::Offered { offer_id, sdp };
-                attempt.deadline = now + OFFER_AGE;
             }
             _ => self.out.push_back(Output::Drop { attempt: id }),
         }
@@ -348,11 +439,11 @@ impl Signal {
         let making = self
             .attempts
             .values()
-            .any(|attempt| matches!(attempt.stage, Stage::Offering));
+            .any(|attempt| matches!(attempt.stage, Stage::Offering) && attempt.invited.is_none());
         let offers: Vec<(OfferId, Arc<str>)> = self
             .attempts
             .values()
-            .filter(|attempt| now + OFFER_REST < attempt.deadline)
+            .filter(|attempt| attempt.invited.is_none() && now + OFFER_REST < attempt.deadline)
             .filter_map(|attempt| match &attempt.stage {
                 Stage::Offered { offer_id, sdp } => Some((*offer_id, Arc::clone(sdp))),
                 _ => None,
@@ -372,7 +463,7 @@ impl Signal {
     }
 
     /// Whether an offer of this peer is taken.
-    fn answers(&mut self, now: Now, peer: PeerId, want: usize) -> bool {
+    fn answers(&mut self, now: Now, peer: PeerId, want: usize, mesh: bool) -> bool {
         while let Some((at, _)) = self.answered.front()
             && now.saturating_sub(*at) >= MINUTE
         {
@@ -387,17 +478,14 @@ impl Signal {
             .iter()
             .filter(|(_, other)| *other == peer)
             .count();
-        let connecting = self
-            .attempts
-            .values()
-            .any(|attempt| attempt.peer() == Some(peer));
+        // Members ask for what comes over the mesh, and are let in for that.
+        let rates = mesh || self.answered.len() < ANSWERS && to_it < ANSWERS_EACH;
         peer != self.me
             && want > 0
             && self.busy() < want + SPARE
-            && self.answered.len() < ANSWERS
-            && to_it < ANSWERS_EACH
+            && rates
             && !shunned
-            && !connecting
+            && !self.is_connecting(peer)
     }
 
     fn on_answer_made(&mut self, now: Now, id: AttemptId, sdp: String) {
@@ -437,7 +525,9 @@ impl Signal {
         }
         // Late, second, or made up: the offer is not there.
         let offered = self.attempts.iter_mut().find(|(_, attempt)| {
-            matches!(&attempt.stage, Stage::Offered { offer_id: ours, .. } if *ours == offer_id)
+            let answers = attempt.invited.is_none_or(|invited| invited == peer);
+            answers
+                && matches!(&attempt.stage, Stage::Offered { offer_id: ours, .. } if *ours == offer_id)
         });
         if let Some((id, attempt)) = offered {
             attempt.stage = Stage::Opening { peer };
@@ -448,7 +538,13 @@ impl Signal {
     }
 
     fn fail(&mut self, now: Now, id: AttemptId) {
-        let Some(peer) = self.attempts.remove(&id).and_then(|attempt| attempt.peer()) else {
+        let Some(attempt) = self.attempts.remove(&id) else {
+            return;
+        };
+        if let Some(exchange) = attempt.exchange {
+            self.out.push_back(Output::ExchangeFailed(exchange));
+        }
+        let Some(peer) = attempt.peer() else {
             return;
         };
         let count = self

@@ -28,6 +28,7 @@ impl Signal {
             Input::Due {
                 tracker: TRACKER,
                 want,
+                links: 0,
             },
         );
         while let [Output::MakeOffer { .. }, ..] = out.as_slice() {
@@ -124,6 +125,7 @@ fn an_announce_does_not_wait_for_a_slow_offer() {
     let due = Input::Due {
         tracker: TRACKER,
         want: 1,
+        links: 0,
     };
     let out = signal.give(s(0), due);
     let [Output::MakeOffer { attempt }] = out[..] else {
@@ -239,6 +241,7 @@ fn random_inputs_keep_the_bounds() {
                 0 => Input::Due {
                     tracker: TrackerId::new(rng.random_range(0..3)),
                     want,
+                    links: 0,
                 },
                 1 => Input::OfferMade {
                     attempt,

@@ -4,7 +4,7 @@
 //! A task reconnects with growing pauses, and says when it is time to announce. The dialect is that
 //! of docs/protocol.md.
 
-mod schedule;
+pub(crate) mod schedule;
 mod socket;
 #[cfg(test)]
 mod tests;
@@ -65,7 +65,7 @@ const STOP: Duration = Duration::from_secs(1);
 pub(crate) struct TrackerId(usize);
 
 impl TrackerId {
-    #[cfg(test)]
+    #[cfg(any(test, feature = "sim"))]
     pub(crate) const fn new(index: usize) -> Self {
         Self(index)
     }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 /// Time since some start.
-pub(super) type Now = Duration;
+pub(crate) type Now = Duration;
 
 /// Shortest interval taken from a tracker.
 const SPACING: Duration = Duration::from_secs(15);
@@ -28,26 +28,26 @@ pub(crate) enum Need {
 /// 1, 2, 4 ... 60 s, each shortened by up to a quarter, so that many peers that lost the same tracker
 /// do not return at once.
 #[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Backoff {
+pub(crate) struct Backoff {
     tries: u32,
 }
 
 impl Backoff {
     /// The next pause; `random` is uniform in [0, 1).
-    pub(super) fn next(&mut self, random: f64) -> Duration {
+    pub(crate) fn next(&mut self, random: f64) -> Duration {
         let pause = PAUSE.0.saturating_mul(1 << self.tries.min(6)).min(PAUSE.1);
         self.tries = self.tries.saturating_add(1);
         pause.mul_f64(1.0 - random / 4.0)
     }
 
-    pub(super) const fn reset(&mut self) {
+    pub(crate) const fn reset(&mut self) {
         self.tries = 0;
     }
 }
 
 /// When the next announce on one connection is due.
 #[derive(Debug)]
-pub(super) struct Schedule {
+pub(crate) struct Schedule {
     /// What the user wants.
     own: Duration,
     /// What the tracker asks for.
@@ -60,7 +60,7 @@ pub(super) struct Schedule {
 }
 
 impl Schedule {
-    pub(super) fn new(own: Duration, need: Need) -> Self {
+    pub(crate) fn new(own: Duration, need: Need) -> Self {
         Self {
             own,
             theirs: None,
@@ -72,29 +72,29 @@ impl Schedule {
     }
 
     /// When the next announce is due.
-    pub(super) const fn due(&self) -> Now {
+    pub(crate) const fn due(&self) -> Now {
         self.next
     }
 
     /// A new connection: announce at once.
-    pub(super) fn connected(&mut self, now: Now) {
+    pub(crate) fn connected(&mut self, now: Now) {
         self.last = None;
         self.next = now;
     }
 
     /// The node was asked for an announce; it is asked again if none comes.
-    pub(super) fn asked(&mut self, now: Now) {
+    pub(crate) fn asked(&mut self, now: Now) {
         self.next = now + ANSWER;
     }
 
     /// An announce was sent.
-    pub(super) fn announced(&mut self, now: Now, random: f64) {
+    pub(crate) fn announced(&mut self, now: Now, random: f64) {
         self.last = Some(now);
         self.plan(now, random);
     }
 
     /// The tracker asks for an interval.
-    pub(super) fn interval(&mut self, theirs: Duration) {
+    pub(crate) fn interval(&mut self, theirs: Duration) {
         self.theirs = Some(theirs.clamp(SPACING, Duration::from_secs(3600)));
         if self.need == Need::Full
             && let Some(last) = self.last
@@ -103,14 +103,14 @@ impl Schedule {
         }
     }
 
-    pub(super) fn set_own(&mut self, own: Duration, now: Now, random: f64) {
+    pub(crate) fn set_own(&mut self, own: Duration, now: Now, random: f64) {
         self.own = own;
         if self.last.is_some() {
             self.plan(now, random);
         }
     }
 
-    pub(super) fn set_need(&mut self, need: Need, now: Now, random: f64) {
+    pub(crate) fn set_need(&mut self, need: Need, now: Now, random: f64) {
         if need == self.need {
             return;
         }

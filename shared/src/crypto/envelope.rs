@@ -53,6 +53,8 @@ pub enum Kind {
     Bridged,
     /// A [part](super::part) of a large direct message.
     Part,
+    /// A sign of life of the mesh as a whole, without payload; not for applications.
+    Beacon,
 }
 
 /// What the application sent.
@@ -188,6 +190,7 @@ impl<'a> Envelope<'a> {
             2 => Kind::Manifest,
             3 => Kind::Bridged,
             4 => Kind::Part,
+            5 => Kind::Beacon,
             _ => return Err(EnvelopeError::Unknown),
         };
         let content = match reader.u8()? {
@@ -321,7 +324,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::wire::frame::Frame;
+    use crate::wire::frame::{Frame, Pushed};
     use crate::wire::stream::write_extended;
 
     fn draft(payload: &[u8]) -> Draft<'_> {
@@ -425,6 +428,7 @@ mod tests {
         let mut frame = Vec::new();
         Frame::Gossip {
             hops: 3,
+            pushed: Pushed::Flood,
             has: Ids::from(&has[..]),
             envelope: &envelope,
         }

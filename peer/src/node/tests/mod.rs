@@ -11,7 +11,7 @@ use std::time::Duration;
 use shared::PeerId;
 
 use crate::link::{LinkOptions, Transport, UdpPorts};
-use crate::{Easypeers, Event, Events, IceServers, Message, Options};
+use crate::{Easypeers, Event, Events, IceServers, Message, Options, Rate};
 use tracker::Tracker;
 
 const TOPIC: &str = "rogues";
@@ -43,6 +43,10 @@ impl Honest {
             trackers: vec![tracker.url()],
             ice_servers: IceServers::Only(Vec::new()),
             bind: vec![IpAddr::V4(Ipv4Addr::LOCALHOST)],
+            rate: Rate {
+                per_second: 1e6,
+                burst: 1e6,
+            },
             ..Options::default()
         };
         let handle = Easypeers::join(TOPIC, options).await.unwrap();

@@ -1,12 +1,13 @@
 //! A member with all keys that sends what it likes.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use shared::crypto::envelope::{Content, Draft, Kind};
 use shared::crypto::{Identity, TopicKey};
 use shared::wire::extension::Role as PeerRole;
-use shared::wire::frame::{Frame, Ids};
+use shared::wire::frame::{Frame, Ids, Pushed};
 use shared::wire::stream::write_extended;
 use shared::{InfoHash, PeerId};
 
@@ -110,6 +111,7 @@ impl Rogue {
     async fn gossip(&self, envelope: &[u8]) {
         let frame = Frame::Gossip {
             hops: 0,
+            pushed: Pushed::Flood,
             has: Ids::from(&[][..]),
             envelope,
         };
@@ -118,12 +120,14 @@ impl Rogue {
 
     /// A broadcast of ours that was made so long ago.
     fn envelope(&self, text: &str, age_ms: i64) -> Vec<u8> {
+        static SEQUENCE: AtomicU64 = AtomicU64::new(1);
         let time_ms = self.clock.wall_ms().checked_add_signed(-age_ms).unwrap();
         Draft {
             kind: Kind::Broadcast,
             content: Content::Text,
-            epoch: time_ms,
-            sequence: 1,
+            // Before any time that a test gives.
+            epoch: self.clock.started_ms() - 600_000,
+            sequence: SEQUENCE.fetch_add(1, Ordering::Relaxed),
             time_ms,
             recipients: &[],
             nonce: rt::random(),

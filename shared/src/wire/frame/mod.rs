@@ -6,16 +6,16 @@
 //! Unknown flags are ignored. Unknown types below 128 are [skipped](Frame::Unknown), those from 128
 //! on close the link.
 
+mod codec;
 mod list;
 #[cfg(test)]
 mod tests;
 
-pub use list::{Ids, Indices};
+pub use list::{Ids, Indices, Marks};
 
-use super::varint::{self, ReadError, Reader};
+use super::varint::ReadError;
 use crate::crypto::PublicKeys;
 use crate::crypto::admission::Proof;
-use crate::crypto::manifest::CHUNK;
 use crate::{MessageId, PeerId};
 
 /// Bytes of an envelope or a sealed message: the largest message, 64 KiB, and what is around it.
@@ -30,10 +30,17 @@ pub const MAX_PEERS: usize = 16;
 /// Pieces asked for at once: 1 MiB.
 pub const MAX_INDICES: usize = 64;
 
-/// Types from here on may not be skipped.
-const MUST_UNDERSTAND: u8 = 128;
+/// Messages announced or pulled at once.
+pub const MAX_MESSAGES: usize = 64;
 
-const FLOOD: u8 = 1;
+/// Messages in a digest: as many as are kept for others.
+pub const MAX_DIGEST: usize = 256;
+
+/// Slots in a list of beacons.
+pub const MAX_MARKS: usize = 8;
+
+/// Bytes of a session description on its way.
+pub const MAX_SDP: usize = 16 << 10;
 
 /// Why a frame is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
@@ -100,8 +107,88 @@ pub enum GoodbyeReason {
     Duplicate,
     /// The other side broke the protocol.
     Protocol,
+    /// Another link took the place of this one, see [`Frame::Split`].
+    Split,
     /// A reason of a newer version.
     Other(u8),
+}
+
+/// What a [`Frame::Signal`] brings.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum SignalKind {
+    /// An offer, from whoever was found to whoever looks for links.
+    Offer,
+    /// Its answer.
+    Answer,
+    /// Nothing will come of it.
+    Refusal,
+}
+
+impl SignalKind {
+    const fn from_number(number: u8) -> Option<Self> {
+        match number {
+            0 => Some(Self::Offer),
+            1 => Some(Self::Answer),
+            2 => Some(Self::Refusal),
+            _ => None,
+        }
+    }
+}
+
+/// What a walk looks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Purpose {
+    /// Links that its sender misses.
+    Links,
+    /// A far member to exchange neighbours with.
+    Flip,
+    /// A link to one member, for heavy traffic.
+    Direct,
+    /// A member that starts a flip on its own, along the way back and beyond it.
+    Merge,
+}
+
+impl Purpose {
+    const fn from_number(number: u8) -> Option<Self> {
+        match number {
+            0 => Some(Self::Links),
+            1 => Some(Self::Flip),
+            2 => Some(Self::Direct),
+            3 => Some(Self::Merge),
+            _ => None,
+        }
+    }
+}
+
+/// Where a walk goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Course {
+    /// To any neighbour.
+    Random,
+    /// Towards one member.
+    To(PeerId),
+    /// Back the way of another walk, then on at random.
+    Along(MessageId),
+}
+
+/// What a [`Frame::Flip`] asks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum FlipStep {
+    /// Have a neighbour of yours link to this neighbour of mine.
+    Propose,
+    /// An offer will come along me: link to its maker in place of me.
+    Prepare,
+}
+
+/// Why a broadcast comes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Pushed {
+    /// Along the tree: a receiver that has it prunes.
+    Tree,
+    /// To every neighbour: copies are expected.
+    Flood,
+    /// It was asked for.
+    Pulled,
 }
 
 impl GoodbyeReason {
@@ -111,6 +198,7 @@ impl GoodbyeReason {
             1 => Self::Full,
             2 => Self::Duplicate,
             3 => Self::Protocol,
+            4 => Self::Split,
             other => Self::Other(other),
         }
     }
@@ -121,6 +209,7 @@ impl GoodbyeReason {
             Self::Full => 1,
             Self::Duplicate => 2,
             Self::Protocol => 3,
+            Self::Split => 4,
             Self::Other(other) => other,
         }
     }
@@ -144,12 +233,70 @@ pub enum Frame<'a> {
         links: u32,
         max_links: u32,
     },
+    /// 0x11: somebody looks for links.
+    Need {
+        id: MessageId,
+        from: PeerId,
+        hops: u8,
+        purpose: Purpose,
+        missing: u32,
+        course: Course,
+    },
+    /// 0x12: a session description on its way.
+    Signal {
+        id: MessageId,
+        kind: SignalKind,
+        from: PeerId,
+        to: PeerId,
+        sdp: &'a [u8],
+    },
+    /// 0x13: asks a neighbour to link to another peer in place of us.
+    Split { id: MessageId, peer: PeerId },
+    /// 0x14: members that the sender knows of, on a random walk.
+    Shuffle {
+        id: MessageId,
+        from: PeerId,
+        hops: u8,
+        peers: Ids<'a>,
+    },
+    /// 0x15: members in return, along the way back.
+    ShuffleReply { id: MessageId, peers: Ids<'a> },
+    /// 0x16: offers a neighbour for a flip, or prepares that neighbour for it.
+    Flip {
+        id: MessageId,
+        step: FlipStep,
+        peer: PeerId,
+    },
     /// 0x20: a broadcast.
     Gossip {
         hops: u8,
+        /// Why it comes: see [`Pushed`].
+        pushed: Pushed,
         has: Ids<'a>,
         envelope: &'a [u8],
     },
+    /// 0x21: broadcasts that the sender has.
+    IHave {
+        ids: Ids<'a, MessageId>,
+        /// Pull at once what is missing: nobody else will bring it.
+        pull: bool,
+    },
+    /// 0x22: send this broadcast, and further ones unasked.
+    Graft { id: MessageId },
+    /// 0x23: announce broadcasts instead of sending them.
+    Prune,
+    /// 0x24: what the sender has of a window of time: the number of messages and the exclusive or of
+    /// the first 8 bytes of their ids; in a reply the ids themselves.
+    Digest {
+        from_ms: u64,
+        to_ms: u64,
+        count: u32,
+        fold: u64,
+        reply: bool,
+        ids: Ids<'a, MessageId>,
+    },
+    /// 0x25: send these broadcasts.
+    Pull { ids: Ids<'a, MessageId> },
     /// 0x26: asks for pieces of a large broadcast.
     ChunkRequest {
         message: MessageId,
@@ -207,242 +354,8 @@ pub enum Frame<'a> {
         links: u32,
         lateness_ms: u32,
     },
+    /// 0x40: which beacons the sender heard last.
+    Beacons { marks: Marks<'a> },
     /// A type that this version does not know and may skip.
     Unknown(u8),
-}
-
-impl<'a> Frame<'a> {
-    /// Reads a whole frame.
-    ///
-    /// # Errors
-    /// [`FrameError`]: the link is to be closed.
-    pub fn decode(bytes: &'a [u8]) -> Result<Self, FrameError> {
-        let mut reader = Reader::new(bytes);
-        let kind = reader.u8()?;
-        let flags = reader.u8()?;
-        let frame = Self::fields(kind, flags, &mut reader)?;
-        if !reader.is_empty() && !matches!(frame, Self::Unknown(_)) {
-            return Err(FrameError::Trailing);
-        }
-        Ok(frame)
-    }
-
-    fn fields(kind: u8, flags: u8, reader: &mut Reader<'a>) -> Result<Self, FrameError> {
-        Ok(match kind {
-            0x01 => Self::Auth(Proof {
-                signature: reader.array()?,
-                mac: reader.array()?,
-            }),
-            0x02 => Self::Goodbye {
-                reason: GoodbyeReason::from_number(reader.u8()?),
-                peers: ids(reader, MAX_PEERS)?,
-            },
-            0x10 => Self::Neighbor {
-                epoch: reader.u64()?,
-                links: reader.u32()?,
-                max_links: reader.u32()?,
-            },
-            0x20 => Self::Gossip {
-                hops: reader.u8()?,
-                has: ids(reader, MAX_HAS)?,
-                envelope: rest(reader, MAX_BODY)?,
-            },
-            0x26 => Self::ChunkRequest {
-                message: reader.message_id()?,
-                indices: Indices::read(reader, MAX_INDICES)?.ok_or(FrameError::TooLong)?,
-            },
-            0x27 => Self::Chunk {
-                message: reader.message_id()?,
-                index: reader.u32()?,
-                data: rest(reader, CHUNK)?,
-            },
-            0x30 => Self::Route {
-                hops: reader.u8()?,
-                hop_limit: reader.u8()?,
-                flood: flags & FLOOD != 0,
-                id: reader.message_id()?,
-                from: reader.peer_id()?,
-                to: reader.peer_id()?,
-                body: rest(reader, MAX_BODY)?,
-            },
-            0x31 => Self::Ack {
-                id: reader.message_id()?,
-                from: reader.peer_id()?,
-                to: reader.peer_id()?,
-                hops: reader.u8()?,
-                hop_limit: reader.u8()?,
-                proof: reader.array()?,
-            },
-            0x32 => Self::RouteError {
-                id: reader.message_id()?,
-                from: reader.peer_id()?,
-            },
-            0x33 => Self::Who {
-                id: reader.message_id()?,
-                to: reader.peer_id()?,
-                hops: reader.u8()?,
-                hop_limit: reader.u8()?,
-            },
-            0x34 => Self::Keys {
-                id: reader.message_id()?,
-                keys: PublicKeys::new(reader.array()?),
-                hops: reader.u8()?,
-            },
-            0x50 => Self::Ping {
-                token: reader.u64()?,
-                links: reader.u32()?,
-                lateness_ms: reader.u32()?,
-            },
-            0x51 => Self::Pong {
-                token: reader.u64()?,
-                links: reader.u32()?,
-                lateness_ms: reader.u32()?,
-            },
-            MUST_UNDERSTAND.. => return Err(FrameError::Unknown),
-            other => Self::Unknown(other),
-        })
-    }
-
-    /// Its number on the wire.
-    #[must_use]
-    pub const fn kind(&self) -> u8 {
-        match self {
-            Self::Auth(_) => 0x01,
-            Self::Goodbye { .. } => 0x02,
-            Self::Neighbor { .. } => 0x10,
-            Self::Gossip { .. } => 0x20,
-            Self::ChunkRequest { .. } => 0x26,
-            Self::Chunk { .. } => 0x27,
-            Self::Route { .. } => 0x30,
-            Self::Ack { .. } => 0x31,
-            Self::RouteError { .. } => 0x32,
-            Self::Who { .. } => 0x33,
-            Self::Keys { .. } => 0x34,
-            Self::Ping { .. } => 0x50,
-            Self::Pong { .. } => 0x51,
-            Self::Unknown(kind) => *kind,
-        }
-    }
-
-    /// Appends the frame. Its lists and bytes must be within the limits, or it will be refused.
-    pub fn encode(&self, out: &mut Vec<u8>) {
-        let flags = match self {
-            Self::Route { flood: true, .. } => FLOOD,
-            _ => 0,
-        };
-        out.extend_from_slice(&[self.kind(), flags]);
-        match self {
-            Self::Auth(proof) => {
-                out.extend_from_slice(&proof.signature);
-                out.extend_from_slice(&proof.mac);
-            }
-            Self::Goodbye { reason, peers } => {
-                out.push(reason.number());
-                peers.write(out);
-            }
-            Self::Neighbor {
-                epoch,
-                links,
-                max_links,
-            } => write_numbers(&[*epoch, (*links).into(), (*max_links).into()], out),
-            Self::Gossip {
-                hops,
-                has,
-                envelope,
-            } => {
-                out.push(*hops);
-                has.write(out);
-                out.extend_from_slice(envelope);
-            }
-            Self::ChunkRequest { message, indices } => {
-                out.extend_from_slice(message.as_bytes());
-                indices.write(out);
-            }
-            Self::Chunk {
-                message,
-                index,
-                data,
-            } => {
-                out.extend_from_slice(message.as_bytes());
-                varint::write((*index).into(), out);
-                out.extend_from_slice(data);
-            }
-            Self::Route {
-                hops,
-                hop_limit,
-                id,
-                from,
-                to,
-                body,
-                ..
-            } => {
-                out.extend_from_slice(&[*hops, *hop_limit]);
-                write_ids(id, &[from, to], out);
-                out.extend_from_slice(body);
-            }
-            Self::Ack {
-                id,
-                from,
-                to,
-                hops,
-                hop_limit,
-                proof,
-            } => {
-                write_ids(id, &[from, to], out);
-                out.extend_from_slice(&[*hops, *hop_limit]);
-                out.extend_from_slice(proof);
-            }
-            Self::RouteError { id, from } => write_ids(id, &[from], out),
-            Self::Who {
-                id,
-                to,
-                hops,
-                hop_limit,
-            } => {
-                write_ids(id, &[to], out);
-                out.extend_from_slice(&[*hops, *hop_limit]);
-            }
-            Self::Keys { id, keys, hops } => {
-                write_ids(id, &[], out);
-                out.extend_from_slice(keys.as_bytes());
-                out.push(*hops);
-            }
-            Self::Ping {
-                token,
-                links,
-                lateness_ms,
-            }
-            | Self::Pong {
-                token,
-                links,
-                lateness_ms,
-            } => write_numbers(&[*token, (*links).into(), (*lateness_ms).into()], out),
-            Self::Unknown(_) => {}
-        }
-    }
-}
-
-fn ids<'a>(reader: &mut Reader<'a>, most: usize) -> Result<Ids<'a>, FrameError> {
-    Ids::read(reader, most)?.ok_or(FrameError::TooLong)
-}
-
-fn rest<'a>(reader: &mut Reader<'a>, most: usize) -> Result<&'a [u8], FrameError> {
-    let length = reader.rest().len();
-    if length > most {
-        return Err(FrameError::TooLong);
-    }
-    Ok(reader.take(length)?)
-}
-
-fn write_ids(id: &MessageId, peers: &[&PeerId], out: &mut Vec<u8>) {
-    out.extend_from_slice(id.as_bytes());
-    for peer in peers {
-        out.extend_from_slice(peer.as_bytes());
-    }
-}
-
-fn write_numbers(numbers: &[u64], out: &mut Vec<u8>) {
-    for number in numbers {
-        varint::write(*number, out);
-    }
 }

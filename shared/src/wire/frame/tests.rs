@@ -1,6 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::crypto::manifest::CHUNK;
 
 const ID: MessageId = MessageId::new([1; 20]);
 const ALICE: PeerId = PeerId::new([2; 20]);
@@ -21,8 +22,76 @@ fn all() -> Vec<Frame<'static>> {
             links: 3,
             max_links: 6,
         },
+        Frame::Need {
+            id: ID,
+            from: ALICE,
+            hops: 5,
+            purpose: Purpose::Links,
+            missing: 4,
+            course: Course::Random,
+        },
+        Frame::Signal {
+            id: ID,
+            kind: SignalKind::Answer,
+            from: ALICE,
+            to: BOB,
+            sdp: b"v=0",
+        },
+        Frame::Split { id: ID, peer: BOB },
+        Frame::Shuffle {
+            id: ID,
+            from: ALICE,
+            hops: 2,
+            peers: Ids::from(&[BOB][..]),
+        },
+        Frame::ShuffleReply {
+            id: ID,
+            peers: Ids::from(&[ALICE, BOB][..]),
+        },
+        Frame::Flip {
+            id: ID,
+            step: FlipStep::Prepare,
+            peer: BOB,
+        },
+        Frame::IHave {
+            ids: Ids::from(&[ID][..]),
+            pull: true,
+        },
+        Frame::Graft { id: ID },
+        Frame::Prune,
+        Frame::Digest {
+            from_ms: 1_700_000_000_000,
+            to_ms: 1_700_000_300_000,
+            count: 1,
+            fold: 0x0101_0101_0101_0101,
+            reply: true,
+            ids: Ids::from(&[ID][..]),
+        },
+        Frame::Pull {
+            ids: Ids::from(&[ID][..]),
+        },
+        Frame::Beacons {
+            marks: Marks::from(&[(28_333_333, ID)][..]),
+        },
+        Frame::Need {
+            id: ID,
+            from: ALICE,
+            hops: 0,
+            purpose: Purpose::Direct,
+            missing: 1,
+            course: Course::To(BOB),
+        },
+        Frame::Need {
+            id: ID,
+            from: ALICE,
+            hops: 0,
+            purpose: Purpose::Flip,
+            missing: 0,
+            course: Course::Along(ID),
+        },
         Frame::Gossip {
             hops: 2,
+            pushed: Pushed::Flood,
             has: Ids::from(&[ALICE][..]),
             envelope: b"envelope",
         },
@@ -93,6 +162,7 @@ fn every_frame_comes_back_and_no_cut_one_does() {
             Frame::Gossip { envelope, .. } => envelope.len(),
             Frame::Chunk { data, .. } => data.len(),
             Frame::Route { body, .. } => body.len(),
+            Frame::Signal { sdp, .. } => sdp.len(),
             _ => 0,
         };
         for end in 0..bytes.len() - open {
@@ -131,6 +201,7 @@ fn lists_and_bodies_have_limits() {
         [
             Frame::Gossip {
                 hops: 0,
+                pushed: Pushed::Flood,
                 has: Ids::from(&has[1 - long..]),
                 envelope: b"",
             },
@@ -144,6 +215,7 @@ fn lists_and_bodies_have_limits() {
             },
             Frame::Gossip {
                 hops: 0,
+                pushed: Pushed::Flood,
                 has: Ids::from(&[][..]),
                 envelope: &body[1 - long..],
             },
@@ -177,24 +249,36 @@ fn lists_and_bodies_have_limits() {
 fn golden_vectors() {
     let vectors: Vec<(String, String)> =
         serde_json::from_str(include_str!("../../../vectors/frames.json")).unwrap();
-    let names = [
-        "goodbye",
-        "neighbor",
-        "chunk_request",
-        "route",
-        "ack",
-        "who",
-        "ping",
+    let named = [
+        ("goodbye", 1),
+        ("neighbor", 2),
+        ("need", 3),
+        ("need_to", 15),
+        ("need_along", 16),
+        ("signal", 4),
+        ("split", 5),
+        ("shuffle", 6),
+        ("shuffle_reply", 7),
+        ("flip", 8),
+        ("i_have", 9),
+        ("graft", 10),
+        ("prune", 11),
+        ("digest", 12),
+        ("pull", 13),
+        ("beacons", 14),
+        ("gossip", 17),
+        ("chunk_request", 18),
+        ("route", 20),
+        ("ack", 21),
+        ("who", 23),
+        ("ping", 25),
     ];
     let frames = all();
-    let made = [1, 2, 4, 6, 7, 9, 11].map(|at: usize| {
-        let hex: Vec<String> = encode(&frames[at])
-            .iter()
-            .map(|byte| format!("{byte:02x}"))
-            .collect();
-        hex.concat()
+    let made = named.map(|(name, at): (&str, usize)| {
+        let bytes = encode(&frames[at]);
+        let hex: Vec<String> = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+        (name.to_owned(), hex.concat())
     });
-    let made: Vec<(String, String)> = names.map(str::to_owned).into_iter().zip(made).collect();
     assert_eq!(vectors, made);
 }
 

@@ -1,0 +1,125 @@
+//! The mesh in virtual time: runs scenarios of `peer/scenarios`, prints what came of them beside
+//! their bars, and exits with 1 if one is missed.
+//!
+//! ```sh
+//! cargo run --release -p peer --example simulate -- --peers 10000 --seed 1 --scenario all
+//! ```
+
+#![expect(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "printing is what it is for"
+)]
+
+use std::io::{IsTerminal, Write};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::{Context, bail};
+use clap::Parser;
+use easypeers::sim::{Progress, Report, Scenario, run};
+
+/// Runs meshes of thousands of peers in virtual time.
+#[derive(Debug, Parser)]
+struct Arguments {
+    /// Peers in the mesh
+    #[arg(long, default_value_t = 1000)]
+    peers: usize,
+    /// Of all random choices
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// A scenario's name, or all
+    #[arg(long, default_value = "all")]
+    scenario: String,
+    /// Write all figures to this file
+    #[arg(long)]
+    json: Option<PathBuf>,
+    /// Print all figures, not only those with bars
+    #[arg(long)]
+    verbose: bool,
+    /// Name the scenarios and exit
+    #[arg(long)]
+    list: bool,
+}
+
+fn main() -> anyhow::Result<ExitCode> {
+    let arguments = Arguments::parse();
+    let mut scenarios = read_all(&Path::new(env!("CARGO_MANIFEST_DIR")).join("scenarios"))?;
+    if arguments.list {
+        for scenario in scenarios {
+            println!("{:<20} {}", scenario.name, scenario.title);
+        }
+        return Ok(ExitCode::SUCCESS);
+    }
+    if arguments.scenario != "all" {
+        scenarios.retain(|scenario| scenario.name == arguments.scenario);
+    }
+    if scenarios.is_empty() {
+        bail!("no scenario {}; see --list", arguments.scenario);
+    }
+    let mut reports = Vec::new();
+    for scenario in &scenarios {
+        let report = simulate(scenario, &arguments);
+        print!("{report}");
+        if arguments.verbose {
+            for (measure, value) in &report.measures {
+                println!("    {measure:<40} {value:.3}");
+            }
+        }
+        reports.push(report);
+    }
+    if let Some(path) = &arguments.json {
+        let json = serde_json::to_string_pretty(&reports)?;
+        std::fs::write(path, json + "\n").with_context(|| path.display().to_string())?;
+    }
+    let missed = reports.iter().filter(|report| !report.kept()).count();
+    if missed > 0 {
+        println!("{missed} of {} scenarios miss a bar", reports.len());
+        return Ok(ExitCode::FAILURE);
+    }
+    println!("all bars kept");
+    Ok(ExitCode::SUCCESS)
+}
+
+fn simulate(scenario: &Scenario, arguments: &Arguments) -> Report {
+    let terminal = std::io::stderr().is_terminal();
+    let mut progress = |progress: Progress| {
+        if terminal {
+            eprint!(
+                "\r{}: {:.0} of {:.0} s, {} peers \x1b[K",
+                scenario.name, progress.passed, progress.total, progress.peers
+            );
+            // Progress that cannot be shown is no reason to stop.
+            let _ = std::io::stderr().flush();
+        }
+    };
+    let report = run(scenario, arguments.peers, arguments.seed, &mut progress);
+    if terminal {
+        eprint!("\r\x1b[K");
+    }
+    report
+}
+
+fn read_all(directory: &Path) -> anyhow::Result<Vec<Scenario>> {
+    let mut paths = Vec::new();
+    for entry in std::fs::read_dir(directory)? {
+        let path = entry?.path();
+        if path
+            .extension()
+            .is_some_and(|extension| extension == "toml")
+        {
+            paths.push(path);
+        }
+    }
+    paths.sort();
+    let read = |path: &PathBuf| {
+        let text = std::fs::read_to_string(path)?;
+        let mut scenario: Scenario = toml::from_str(&text)?;
+        if let Some(name) = path.file_stem() {
+            scenario.name = name.to_string_lossy().into_owned();
+        }
+        anyhow::Ok(scenario)
+    };
+    let read = |path: &PathBuf| read(path).with_context(|| path.display().to_string());
+    paths.iter().map(read).collect()
+}

@@ -1,0 +1,75 @@
+//! The mesh in virtual time: the cores of thousands of nodes, with a model of everything between
+//! them. In go a [`Scenario`], a number of peers and a seed; out comes a [`Report`]. The same inputs
+//! give the same report, to the last event.
+//!
+//! - `world`: the peers, the connections, the queue of events.
+//! - `peer`: the cores of one node, and its driver.
+//! - `network`, `tracker`: what lies between nodes.
+//! - `steps`: what a scenario lets happen.
+//! - `measure`, `report`: what came of it, beside the bars.
+//! - `check`: what must hold at every step; in debug builds.
+
+mod check;
+mod measure;
+mod network;
+mod peer;
+mod queue;
+mod report;
+mod scenario;
+mod slab;
+mod steps;
+#[cfg(test)]
+mod tests;
+mod tracker;
+mod world;
+
+use std::time::Duration;
+
+pub use report::{Figure, Report};
+pub use scenario::Scenario;
+
+/// Microseconds since the start.
+type Time = u64;
+
+const MS: Time = 1_000;
+const SECOND: Time = 1_000_000;
+
+const fn time(at: Time) -> Duration {
+    Duration::from_micros(at)
+}
+
+fn micros(time: Duration) -> Time {
+    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
+}
+
+fn from_seconds(seconds: f64) -> Time {
+    (seconds.max(0.0) * 1e6) as Time
+}
+
+fn seconds(at: Time) -> f64 {
+    at as f64 / 1e6
+}
+
+/// How far a run is: virtual seconds passed, and in all; peers that live.
+#[derive(Debug, Clone, Copy)]
+pub struct Progress {
+    /// Virtual seconds passed.
+    pub passed: f64,
+    /// Virtual seconds in all.
+    pub total: f64,
+    /// Living peers.
+    pub peers: usize,
+}
+
+/// Runs a scenario with so many peers. `progress` is called about once a virtual second.
+#[must_use]
+pub fn run(
+    scenario: &Scenario,
+    peers: usize,
+    seed: u64,
+    progress: &mut dyn FnMut(Progress),
+) -> Report {
+    let mut world = world::World::new(scenario, peers, seed);
+    world.run(progress);
+    world.report(scenario, peers, seed)
+}

@@ -1,0 +1,152 @@
+//! Events by time. In order of their times and, at one time, in that of their making.
+//!
+//! A calendar queue (Brown, CACM 1988): events of the next minute lie unsorted in a ring of buckets of
+//! a millisecond each, later ones in a heap, and only the bucket that is being emptied is sorted.
+
+use std::cmp::{Ordering, Reverse};
+use std::collections::BinaryHeap;
+
+use super::Time;
+
+/// Microseconds of a bucket, as a shift.
+const WIDTH: u32 = 10;
+
+/// Buckets: 67 s.
+const BUCKETS: usize = 1 << 16;
+
+#[derive(Debug, Clone, Copy)]
+struct Entry<T> {
+    at: Time,
+    serial: u64,
+    event: T,
+}
+
+impl<T> PartialEq for Entry<T> {
+    fn eq(&self, other: &Self) -> bool {
+        self.serial == other.serial
+    }
+}
+
+impl<T> Eq for Entry<T> {}
+
+impl<T> PartialOrd for Entry<T> {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl<T> Ord for Entry<T> {
+    fn cmp(&self, other: &Self) -> Ordering {
+        (self.at, self.serial).cmp(&(other.at, other.serial))
+    }
+}
+
+#[derive(Debug)]
+pub(super) struct Queue<T> {
+    /// The bucket that is being emptied, and what was added to it or before it since.
+    current: BinaryHeap<Reverse<Entry<T>>>,
+    /// Its number.
+    bucket: u64,
+    ring: Vec<Vec<Entry<T>>>,
+    in_ring: usize,
+    far: BinaryHeap<Reverse<Entry<T>>>,
+    serial: u64,
+}
+
+impl<T: Copy> Queue<T> {
+    pub(super) fn new() -> Self {
+        Self {
+            current: BinaryHeap::new(),
+            bucket: 0,
+            ring: (0..BUCKETS).map(|_| Vec::new()).collect(),
+            in_ring: 0,
+            far: BinaryHeap::new(),
+            serial: 0,
+        }
+    }
+
+    pub(super) fn push(&mut self, at: Time, event: T) {
+        self.serial += 1;
+        let entry = Entry {
+            at,
+            serial: self.serial,
+            event,
+        };
+        self.place(entry);
+    }
+
+    fn place(&mut self, entry: Entry<T>) {
+        let bucket = entry.at >> WIDTH;
+        if bucket <= self.bucket {
+            self.current.push(Reverse(entry));
+        } else if bucket - self.bucket < BUCKETS as u64 {
+            self.ring[slot(bucket)].push(entry);
+            self.in_ring += 1;
+        } else {
+            self.far.push(Reverse(entry));
+        }
+    }
+
+    pub(super) fn pop(&mut self) -> Option<(Time, T)> {
+        loop {
+            if let Some(Reverse(entry)) = self.current.pop() {
+                return Some((entry.at, entry.event));
+            }
+            if self.in_ring > 0 {
+                self.bucket += 1;
+            } else {
+                let Reverse(next) = self.far.peek()?;
+                self.bucket = next.at >> WIDTH;
+            }
+            // What was far is in reach now.
+            while let Some(Reverse(next)) = self.far.peek()
+                && (next.at >> WIDTH) < self.bucket + BUCKETS as u64
+                && let Some(Reverse(next)) = self.far.pop()
+            {
+                self.place(next);
+            }
+            let due = std::mem::take(&mut self.ring[slot(self.bucket)]);
+            self.in_ring -= due.len();
+            self.current.extend(due.into_iter().map(Reverse));
+        }
+    }
+}
+
+const fn slot(bucket: u64) -> usize {
+    bucket as usize % BUCKETS
+}
+
+#[cfg(test)]
+mod tests {
+    use rand::rngs::StdRng;
+    use rand::{RngExt, SeedableRng};
+
+    use super::*;
+
+    #[test]
+    fn events_come_by_time_and_then_by_age() {
+        let mut rng = StdRng::seed_from_u64(1);
+        let mut queue = Queue::new();
+        let mut made = 0u32;
+        let mut last = (0, 0);
+        let mut taken = 0;
+        for _ in 0..1000 {
+            queue.push(rng.random_range(0..200_000_000), made);
+            made += 1;
+        }
+        while let Some((at, event)) = queue.pop() {
+            assert!(
+                (at, event) > last || taken == 0,
+                "{at} {event} after {last:?}"
+            );
+            last = (at, event);
+            taken += 1;
+            if made < 20_000 {
+                let spans = [0, 1, 900, 50_000, 3_000_000, 100_000_000];
+                queue.push(at + spans[rng.random_range(0..spans.len())], made);
+                made += 1;
+            }
+        }
+        assert_eq!(taken, made);
+    }
+}
