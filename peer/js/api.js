@@ -52,12 +52,13 @@ function seedOf (identity) {
 }
 
 function read (options, defaultTracker) {
-  const { tracker, maxPeers, timeout, identifier, address, password, iceServers, relayOnly, compat } = options
+  const { tracker, maxPeers, timeout, history, identifier, address, password, iceServers, relayOnly, compat } = options
   const trackers = [options.trackers ?? tracker ?? defaultTracker].flat()
   const given = {
     trackers: trackers.map(url => text('a tracker', url)),
     maxPeers: maxPeers === undefined ? undefined : whole('maxPeers', maxPeers, 2, 64),
     timeout: timeout === undefined ? undefined : whole('timeout', timeout, 1, 2 ** 31),
+    history: history === undefined ? undefined : whole('history', history, 0, 300_000),
     identifier: identifier === undefined ? undefined : hex('identifier', identifier),
     address: address === undefined ? undefined : hex('address', address),
     password: password === undefined ? undefined : text('password', password),

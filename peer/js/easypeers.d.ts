@@ -82,6 +82,8 @@ export interface Options {
   maxPeers?: number
   /** Milliseconds between two announces, unless the tracker asks for another; default 30,000. */
   timeout?: number
+  /** Milliseconds of what was said before this peer came that it wants to hear, at most 300,000; default 0. */
+  history?: number
   /** WebSocket URLs. Default: the host that the script came from. */
   trackers?: string | string[]
   /** As `trackers`, for those who know the original. */

@@ -142,7 +142,7 @@ impl Trackers {
 
 fn retrying(time: Option<Duration>) -> String {
     time.map_or_else(String::new, |time| {
-        format!(", retrying in {} s", time.as_secs_f64().ceil())
+        format!(", retrying in {} s", time.as_millis().div_ceil(1000))
     })
 }
 

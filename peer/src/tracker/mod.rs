@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rand::RngExt;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use shared::tracker::client::{Announce, Answer, ClientMessage, Event, Offer, Scrape};
 use shared::tracker::server::ServerMessage;
@@ -578,6 +578,10 @@ fn json(message: &ClientMessage<'_>) -> String {
 
 /// A session description as `RTCSessionDescription` has it in JSON.
 fn description(kind: &str, sdp: &str) -> Option<Box<RawValue>> {
-    let value = serde_json::json!({ "type": kind, "sdp": sdp });
-    serde_json::value::to_raw_value(&value).ok()
+    #[derive(Serialize)]
+    struct Description<'a> {
+        r#type: &'a str,
+        sdp: &'a str,
+    }
+    serde_json::value::to_raw_value(&Description { r#type: kind, sdp }).ok()
 }

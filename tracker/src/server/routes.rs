@@ -3,31 +3,26 @@
 use std::sync::Arc;
 
 use axum::extract::State;
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{StatusCode, header};
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
 use serde::Serialize;
 
-use super::assets::{ASSETS, secure};
+use super::assets::{self, secure};
 use crate::hub::Hub;
 use crate::metrics::{Role, Scope};
 
 pub(super) fn router(hub: Arc<Hub>) -> Router {
-    let mut router = Router::new()
+    assets::routes()
         .route("/stats", get(stats_page))
         .route("/stats.json", get(stats_json))
+        .route("/ice.json", get(ice_json))
         .route("/healthz", get(|| async { "ok\n" }))
         .route("/readyz", get(readyz))
         .route("/metrics", get(metrics))
-        .fallback(not_found);
-    for asset in ASSETS {
-        router = router.route(
-            asset.path,
-            get(move |headers: HeaderMap| async move { asset.respond(&headers) }),
-        );
-    }
-    router.with_state(hub)
+        .fallback(not_found)
+        .with_state(hub)
 }
 
 /// What `/stats.json` says: current counts, and totals since the start. The keys in camel case are
@@ -97,6 +92,12 @@ async fn stats_json(State(hub): State<Arc<Hub>>) -> impl IntoResponse {
     (headers, Json(Stats::of(&hub)))
 }
 
+/// There are no STUN and TURN servers to name; no error in a page's console.
+async fn ice_json() -> impl IntoResponse {
+    let headers = [(header::ACCESS_CONTROL_ALLOW_ORIGIN, "*")];
+    (StatusCode::NO_CONTENT, headers)
+}
+
 async fn stats_page(State(hub): State<Arc<Hub>>) -> Response {
     let stats = Stats::of(&hub);
     let rows = [
@@ -127,11 +128,12 @@ async fn stats_page(State(hub): State<Arc<Hub>>) -> Response {
     let page = format!(
         "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\
-         <title>Tracker statistics</title><link rel=\"stylesheet\" href=\"/style.css\"></head>\n\
+         <title>Tracker statistics</title><link rel=\"stylesheet\" href=\"{}\"></head>\n\
          <body><main><h1>Statistics</h1>\n<table>\n{rows}</table>\n\
          <p>The same for programs: <a href=\"/stats.json\">/stats.json</a>, \
          <a href=\"/metrics\">/metrics</a>. <a href=\"/\">Back to the page</a>.</p>\
-         </main></body></html>\n"
+         </main></body></html>\n",
+        assets::stylesheet()
     );
     let mut response = Html(page).into_response();
     secure(response.headers_mut());
