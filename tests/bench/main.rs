@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use clap::Parser;
 use e2e::TestServer;
-use easypeers::{Easypeers, Event, Events, IceServers, Options};
+use easypeers::{Easypeers, Event, Events, IceServers, Limits, Options};
 use tokio::time::Instant;
 
 /// Measures links and messages of native peers.
@@ -37,6 +37,7 @@ struct Peer {
 impl Peer {
     async fn join(server: &TestServer, topic: &str) -> Self {
         let mut options = Options::default();
+        options.limits = Limits::none();
         options.trackers = vec![format!("ws://{}", server.address()).parse().unwrap()];
         options.ice_servers = IceServers::Only(Vec::new());
         options.bind = vec![IpAddr::V4(Ipv4Addr::LOCALHOST)];

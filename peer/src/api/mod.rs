@@ -13,8 +13,8 @@ use tokio::sync::{broadcast, mpsc, oneshot};
 
 pub use event::{Data, Event, Events, Message, Receipt, State, Status};
 pub use options::{
-    DEFAULT_MAX_PEERS, DEFAULT_TIMEOUT, DEFAULT_TRACKER, IceServers, MAX_MAX_PEERS, MIN_MAX_PEERS,
-    Options,
+    DEFAULT_MAX_PEERS, DEFAULT_TIMEOUT, DEFAULT_TRACKER, IceServers, Limits, MAX_MAX_PEERS,
+    MIN_MAX_PEERS, Options,
 };
 
 use crate::Identity;

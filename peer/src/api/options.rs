@@ -40,6 +40,45 @@ pub enum IceServers {
     Only(Vec<IceServer>),
 }
 
+/// What others may send, and this peer sends at most.
+#[derive(Debug, Clone, Copy, PartialEq)]
+#[non_exhaustive]
+pub struct Limits {
+    /// Broadcasts of one author that are taken and passed on; default 20 a second and 100 at once.
+    /// All members of a swarm should have the same: what is above it is lost at the first that allows
+    /// less. What this peer sends beyond it waits.
+    pub author: Rate,
+    /// Frames of one neighbour; default 1,000 a second and 2,000 at once. More are not read until it
+    /// is their time, so that it is the neighbour's queue that grows.
+    pub link_frames: Rate,
+    /// Bytes of one neighbour; default 8 MiB a second and 16 MiB at once.
+    pub link_bytes: Rate,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        const MIB: f32 = (1 << 20) as f32;
+        Self {
+            author: Rate::new(20.0, 100.0),
+            link_frames: Rate::new(1000.0, 2000.0),
+            link_bytes: Rate::new(8.0 * MIB, 16.0 * MIB),
+        }
+    }
+}
+
+impl Limits {
+    /// None to speak of: for measuring, and for members who trust each other.
+    #[must_use]
+    pub const fn none() -> Self {
+        const RATE: Rate = Rate::new(1e9, 1e9);
+        Self {
+            author: RATE,
+            link_frames: RATE,
+            link_bytes: RATE,
+        }
+    }
+}
+
 /// How a peer joins. Made by [`Options::default`], changed through the fields.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
@@ -77,8 +116,8 @@ pub struct Options {
     /// How much of what was said before this peer came it wants to hear: at most five minutes, of
     /// which members keep 256 messages or 1 MiB. Default: nothing.
     pub history: Duration,
-    /// Broadcasts of one author that are taken and passed on, and that this peer sends.
-    pub rate: Rate,
+    /// What others may send.
+    pub limits: Limits,
     /// Speaks to peers of Easypeers 1 as well. Their messages are not authenticated; see SECURITY.md.
     pub compat: bool,
 }
@@ -102,7 +141,7 @@ impl Default for Options {
             #[cfg(not(target_family = "wasm"))]
             public_addresses: Vec::new(),
             history: Duration::ZERO,
-            rate: Rate::default(),
+            limits: Limits::default(),
             compat: false,
         }
     }

@@ -77,6 +77,10 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "HEX40", value_parser = identifier)]
     pub(crate) identifier: Option<InfoHash>,
 
+    /// Hear what was said before: up to 5 minutes, such as 90s or 5m
+    #[arg(long, value_name = "TIME", default_value = "0s", value_parser = history)]
+    pub(crate) history: Duration,
+
     /// Speak to peers of Easypeers 1 as well. Nothing proves who wrote their messages
     #[arg(long)]
     pub(crate) compat: bool,
@@ -156,6 +160,7 @@ impl Arguments {
         options.bind = self.bind.clone();
         options.udp_ports = self.udp_port.clone().unwrap_or(UdpPorts::Any);
         options.public_addresses = self.public_addresses.clone();
+        options.history = self.history;
         options.compat = self.compat;
         options
     }
@@ -179,6 +184,22 @@ fn max_peers(text: &str) -> Result<usize, String> {
 }
 
 fn timeout(text: &str) -> Result<Duration, String> {
+    let timeout = duration(text)?;
+    if !(Duration::from_secs(1)..=Duration::from_secs(3600)).contains(&timeout) {
+        return Err("from 1s to 1h".to_owned());
+    }
+    Ok(timeout)
+}
+
+fn history(text: &str) -> Result<Duration, String> {
+    let history = duration(text)?;
+    if history > Duration::from_secs(300) {
+        return Err("at most 5m: members keep no more".to_owned());
+    }
+    Ok(history)
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
     let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
     let unit = match &text[digits.len()..] {
         "ms" => 0.001,
@@ -188,11 +209,7 @@ fn timeout(text: &str) -> Result<Duration, String> {
         _ => return Err("use a number with ms, s, m or h, such as 90s".to_owned()),
     };
     let number = f64::from_str(digits).map_err(|_| "use a number with ms, s, m or h".to_owned())?;
-    let timeout = Duration::try_from_secs_f64(number * unit).map_err(|error| error.to_string())?;
-    if !(Duration::from_secs(1)..=Duration::from_secs(3600)).contains(&timeout) {
-        return Err("from 1s to 1h".to_owned());
-    }
-    Ok(timeout)
+    Duration::try_from_secs_f64(number * unit).map_err(|error| error.to_string())
 }
 
 fn identifier(text: &str) -> Result<InfoHash, String> {

@@ -33,10 +33,6 @@ const PENDING_AGE: Duration = Duration::from_secs(10);
 /// Peers named in `has`: with six links each, those of the last two hops.
 const MAX_HAS: usize = 32;
 
-/// Above this, a message goes along the tree, and is bulk to a slow neighbour. Below it, announcing
-/// costs about as much as sending.
-pub(super) const BULK: usize = 1024;
-
 #[derive(Debug)]
 pub(super) struct Gossip {
     seen: Recent<MessageId, ()>,
@@ -138,7 +134,7 @@ impl Mesh {
         if message.kind != Kind::Beacon {
             self.gossip.cache.insert(now, hops, &message);
         }
-        if pushed == Pushed::Tree && message.bytes.len() > BULK {
+        if pushed == Pushed::Tree && message.is_large() {
             self.set_eager(link, true);
         }
         if hops < HOP_LIMIT || pushed == Pushed::Pulled {
@@ -222,7 +218,7 @@ impl Mesh {
         mut has: Vec<PeerId>,
         message: &Arc<Signed>,
     ) {
-        let large = message.bytes.len() > BULK;
+        let large = message.is_large();
         let flood = !large || self.is_flooding(now);
         let asked = source.as_ref().is_some_and(|source| source.asked);
         let (mut whole, mut by_id) = (Vec::new(), Vec::new());

@@ -223,7 +223,6 @@ impl Mesh {
         if restarted {
             self.out.push_back(Output::Connect(peer));
         }
-        self.unsettle(now);
         self.settle_exchanges(now, id);
         // It was told before its link counted.
         self.tell_links();
@@ -258,8 +257,10 @@ impl Mesh {
         };
         self.forget_link(id);
         if link.up_since.is_some() {
-            self.seek_soon(now);
-            self.unsettle(now);
+            if self.missing() > 0 {
+                self.seek_soon(now);
+                self.unsettle(now);
+            }
             self.out.push_back(Output::Disconnect(link.peer));
             self.tell_links();
         }

@@ -33,7 +33,16 @@ pub(crate) struct Signed {
     pub(crate) payload: std::ops::Range<usize>,
 }
 
+/// Above this, a message goes along the tree, and is bulk to a slow neighbour. Below it, announcing
+/// costs about as much as sending.
+const BULK: usize = 1024;
+
 impl Signed {
+    /// Whether it goes along the tree.
+    pub(crate) const fn is_large(&self) -> bool {
+        self.payload.end - self.payload.start > BULK
+    }
+
     pub(crate) fn payload(&self) -> &[u8] {
         &self.bytes[self.payload.clone()]
     }

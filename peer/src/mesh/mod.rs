@@ -56,6 +56,7 @@ use rates::Rates;
 use tree::Tree;
 
 pub(crate) use direct::MAX_SENDS;
+pub(crate) use rates::Bucket;
 pub use rates::Rate;
 
 /// Time since the core was made.
@@ -448,6 +449,10 @@ impl Mesh {
 
     pub(crate) const fn max_peers(&self) -> usize {
         self.settings.max_peers
+    }
+
+    pub(crate) const fn swarm_size(&self) -> usize {
+        self.swarm_size
     }
 
     /// Milliseconds since 1970.

@@ -27,35 +27,32 @@ pub(super) const FAULT: f32 = 13.0;
 /// For a message of a neighbour above its rate.
 pub(super) const EXCESS: f32 = 1.0;
 
-/// How many messages of one author are taken and passed on. All members of a swarm should use the
-/// same: what is above it is lost at the first that allows less.
+/// A rate with a burst.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Rate {
-    /// Messages a second in the long run; above 0.
+    /// A second, in the long run; above 0.
     pub per_second: f32,
-    /// Messages at once after a pause; at least 1.
+    /// At once, after a pause; at least 1.
     pub burst: f32,
 }
 
-impl Default for Rate {
-    /// 20 messages a second, 100 at once: fast hands, not a flood.
-    fn default() -> Self {
-        Self {
-            per_second: 20.0,
-            burst: 100.0,
-        }
+impl Rate {
+    /// So many a second, and so many at once after a pause.
+    #[must_use]
+    pub const fn new(per_second: f32, burst: f32) -> Self {
+        Self { per_second, burst }
     }
 }
 
 /// A token bucket.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Bucket {
+pub(crate) struct Bucket {
     tokens: f32,
     at: Now,
 }
 
 impl Bucket {
-    pub(super) const fn full(now: Now, rate: Rate) -> Self {
+    pub(crate) const fn full(now: Now, rate: Rate) -> Self {
         Self {
             tokens: rate.burst,
             at: now,
@@ -79,6 +76,13 @@ impl Bucket {
         self.tokens = level - 1.0;
         self.at = now;
         true
+    }
+
+    /// Takes so many, more than there are if need be; how long it takes until they are made up for.
+    pub(crate) fn charge(&mut self, now: Now, rate: Rate, tokens: f32) -> Duration {
+        self.tokens = self.level(now, rate) - tokens;
+        self.at = now;
+        Duration::from_secs_f32((-self.tokens).max(0.0) / rate.per_second)
     }
 
     /// When there is a token again.
@@ -235,10 +239,7 @@ mod tests {
 
     use super::*;
 
-    const RATE: Rate = Rate {
-        per_second: 20.0,
-        burst: 100.0,
-    };
+    const RATE: Rate = Rate::new(20.0, 100.0);
 
     #[test]
     fn a_burst_then_the_rate() {

@@ -64,7 +64,7 @@ impl World {
                     keys: *identity.public(),
                     started_ms: STARTED_MS,
                     max_peers,
-                    rate: super::Rate::default(),
+                    rate: super::Rate::new(20.0, 100.0),
                     history: Duration::ZERO,
                     flip_interval: Duration::from_secs(300),
                     seed: rng.random(),

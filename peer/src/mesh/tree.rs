@@ -4,7 +4,7 @@
 //! Links are *eager* at first: messages go along them in whole. A copy that comes along the tree
 //! makes its link *lazy* by PRUNE: only ids go along it, by IHAVE. Whoever hears of a message that
 //! does not come asks for it by GRAFT, which makes the link eager again. For a while after a link
-//! came or went, and when too many messages had to be asked for, messages go to all neighbours.
+//! was lost, and when too many messages had to be asked for, messages go to all neighbours.
 //!
 //! The same list of missed messages serves the comparison of [digests](super::digest): what is pulled
 //! is asked for at once, and of the next who has it when it does not come.
@@ -15,7 +15,6 @@ use std::time::Duration;
 use shared::MessageId;
 use shared::wire::frame::{MAX_MESSAGES, Pushed};
 
-use super::gossip::BULK;
 use super::message::{Packet, Signed};
 use super::{LinkId, Mesh, Now};
 
@@ -89,7 +88,7 @@ impl Tree {
 }
 
 impl Mesh {
-    /// A link came or went: the tree is to be found again.
+    /// A link was lost and none has its place yet: the tree is to be found again.
     pub(super) fn unsettle(&mut self, now: Now) {
         self.tree.flood_until = now + UNSETTLED;
     }
@@ -106,7 +105,7 @@ impl Mesh {
 
     /// A message is here; who else has announced it.
     pub(super) fn arrived(&mut self, message: &Signed) -> Vec<LinkId> {
-        if message.bytes.len() > BULK {
+        if message.is_large() {
             self.tree.arrived += 1;
             if self.tree.arrived >= SAMPLE {
                 self.tree.arrived = 0;
@@ -119,7 +118,7 @@ impl Mesh {
 
     /// A copy came along the tree: the next time its id will do.
     pub(super) fn prune(&mut self, link: LinkId, id: &MessageId) {
-        let large = (self.gossip.cache.get(id)).is_some_and(|(_, m)| m.bytes.len() > BULK);
+        let large = (self.gossip.cache.get(id)).is_some_and(|(_, m)| m.is_large());
         if large && self.is_up(link) {
             self.set_eager(link, false);
             self.send_control(link, Packet::Prune);

@@ -303,6 +303,7 @@ impl Swarm {
             outbox,
             events: self.from_links.clone(),
             traffic: Arc::clone(&self.traffic),
+            limits: self.limits,
         };
         rt::spawn(task.run(link));
     }

@@ -11,9 +11,10 @@ use shared::wire::stream::write_keep_alive;
 use tokio::sync::mpsc;
 
 use super::outbox::Outbox;
+use crate::api::Limits;
 use crate::link::{Link, LinkEvent, LinkReceiver, LinkSender};
-use crate::mesh::LinkId;
-use crate::rt;
+use crate::mesh::{Bucket, LinkId};
+use crate::rt::{self, Clock};
 use crate::session::{Channel, Credentials, Session, SessionError, SessionEvent};
 
 /// Time for the handshakes.
@@ -60,6 +61,38 @@ pub(crate) struct Task {
     pub(crate) outbox: Arc<Outbox>,
     pub(crate) events: mpsc::Sender<(LinkId, FromLink)>,
     pub(crate) traffic: Arc<Traffic>,
+    pub(crate) limits: Limits,
+}
+
+/// How fast a neighbour is read.
+struct Throttle {
+    clock: Clock,
+    limits: Limits,
+    frames: Bucket,
+    bytes: Bucket,
+}
+
+impl Throttle {
+    fn new(limits: Limits) -> Self {
+        let clock = Clock::start();
+        Self {
+            frames: Bucket::full(clock.now(), limits.link_frames),
+            bytes: Bucket::full(clock.now(), limits.link_bytes),
+            clock,
+            limits,
+        }
+    }
+
+    /// Counts what was read, and waits until it is made up for.
+    async fn pass(&mut self, frames: u16, bytes: usize) {
+        let now = self.clock.now();
+        let frames = (self.frames).charge(now, self.limits.link_frames, frames.into());
+        let bytes = (self.bytes).charge(now, self.limits.link_bytes, bytes as f32);
+        let wait = frames.max(bytes);
+        if !wait.is_zero() {
+            rt::sleep(wait).await;
+        }
+    }
 }
 
 impl Task {
@@ -92,6 +125,7 @@ impl Task {
         self.outbox.push_raw(std::mem::take(&mut out));
         let offered = channel.role == Side::Offerer;
         let mut admitted = false;
+        let mut throttle = Throttle::new(self.limits);
         let deadline = rt::sleep(ADMISSION);
         tokio::pin!(deadline);
         loop {
@@ -111,6 +145,7 @@ impl Task {
             let order = std::sync::atomic::Ordering::Relaxed;
             self.traffic.received.fetch_add(length, order);
             let mut input = &data[..];
+            let mut frames = 0u16;
             loop {
                 let event = session.read(&mut input, &mut out);
                 self.outbox.set_number(session.number());
@@ -143,7 +178,9 @@ impl Task {
                     }
                 };
                 self.tell(told).await;
+                frames = frames.saturating_add(1);
             }
+            throttle.pass(frames, data.len()).await;
         }
     }
 

@@ -51,13 +51,15 @@ const ROLE: Role = if cfg!(target_family = "wasm") {
     Role::Native
 };
 
-/// Between two exchanges of neighbours, on average: twelve an hour keep a mesh random, and cost next
-/// to nothing. Browsers, which may not afford so many connections, make two.
-pub(crate) const FLIP_INTERVAL: Duration = if cfg!(target_family = "wasm") {
-    Duration::from_secs(1800)
-} else {
-    Duration::from_secs(300)
-};
+/// Between two exchanges of neighbours that a member starts, on average. Each makes two links between
+/// four members, so that natively one takes part in twelve an hour, which keep a mesh random and cost
+/// next to nothing. Browsers may not afford so many connections: two an hour.
+#[cfg(not(target_family = "wasm"))]
+const FLIP_INTERVAL: Duration = Duration::from_secs(1200);
+#[cfg(target_family = "wasm")]
+const FLIP_INTERVAL: Duration = BROWSER_FLIP_INTERVAL;
+#[cfg(any(target_family = "wasm", test, feature = "sim"))]
+pub(crate) const BROWSER_FLIP_INTERVAL: Duration = Duration::from_secs(7200);
 
 type Reply<T> = oneshot::Sender<T>;
 

@@ -18,7 +18,7 @@ use super::link::{FromLink, Traffic};
 use super::outbox::Outbox;
 use super::status;
 use super::{Command, FLIP_INTERVAL, Node, Reply};
-use crate::api::{Event, PeerInfo, SendError, Stats, Status, View};
+use crate::api::{Event, Limits, PeerInfo, SendError, Stats, Status, View};
 use crate::link::Transport;
 use crate::mesh::message::Class;
 use crate::mesh::{Goodbye, Input, LinkId, Mesh, Now, Output, Reason, Settings, Unsent};
@@ -108,6 +108,7 @@ pub(super) struct Swarm {
     pub(super) stats: Stats,
     known: status::Trackers,
     timeout: Duration,
+    pub(super) limits: Limits,
     /// Messages lost to slow neighbours that the application has not been told of.
     lagged: u64,
     events: broadcast::Sender<Event>,
@@ -142,7 +143,7 @@ impl Swarm {
                 keys: *credentials.identity.public(),
                 started_ms: clock.started_ms(),
                 max_peers,
-                rate: options.rate,
+                rate: options.limits.author,
                 history: options.history,
                 flip_interval: FLIP_INTERVAL,
                 seed: u64::from_ne_bytes(rt::random()),
@@ -163,6 +164,7 @@ impl Swarm {
             traffic: Arc::default(),
             stats: Stats::default(),
             timeout,
+            limits: options.limits,
             lagged: 0,
             events: node.events.clone(),
             view: Arc::clone(&node.view),
@@ -507,11 +509,8 @@ impl Swarm {
     }
 
     fn tell_need(&self) {
-        let need = match (self.mesh.neighbors().next(), self.mesh.missing()) {
-            (None, _) => Need::Alone,
-            (Some(_), 0) => Need::Full,
-            (Some(_), _) => Need::Hungry,
-        };
+        let links = self.mesh.neighbors().count();
+        let need = Need::new(links, self.mesh.max_peers(), self.mesh.swarm_size());
         self.trackers.set_need(need);
     }
 

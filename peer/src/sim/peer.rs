@@ -15,10 +15,11 @@ use super::slab::index;
 use super::tracker::Client;
 use super::world::{Answer, Offer, Parcel, What, World};
 use super::{MS, SECOND, Time, check, time};
+use crate::api::Limits;
 use crate::mesh::gossip::Arrival;
 use crate::mesh::message::{Class, Packet, Sealed, Signal as Description, Signed};
-use crate::mesh::{Input, LinkId, Mesh, Now, Output, Rate, Settings};
-use crate::node::{FLIP_INTERVAL, frames};
+use crate::mesh::{Input, LinkId, Mesh, Now, Output, Settings};
+use crate::node::{BROWSER_FLIP_INTERVAL, frames};
 use crate::signal::{self, AttemptId, Signal, Via};
 
 /// Milliseconds since 1970 at the start of all.
@@ -118,9 +119,9 @@ impl World {
             keys,
             started_ms: EPOCH_MS + self.now / MS,
             max_peers: self.max_peers,
-            rate: Rate::default(),
+            rate: Limits::default().author,
             history: Duration::ZERO,
-            flip_interval: FLIP_INTERVAL,
+            flip_interval: BROWSER_FLIP_INTERVAL,
             seed: self.rng.random(),
         };
         let seed = self.rng.random();

@@ -135,7 +135,8 @@ impl Turn<'_> {
 
     fn retry(&mut self) {
         let random = self.world.rng.random();
-        let pause = self.core.client.backoff.next(random);
+        let need = self.core.client.schedule.need();
+        let pause = self.core.client.backoff.next(need, random);
         self.core.client.state = State::Down(self.core.clock + super::micros(pause));
     }
 
@@ -148,11 +149,8 @@ impl Turn<'_> {
 
     pub(super) fn tell_need(&mut self) {
         let mesh = &self.core.mesh;
-        let need = match (mesh.neighbors().next(), mesh.missing()) {
-            (None, _) => Need::Alone,
-            (Some(_), 0) => Need::Full,
-            (Some(_), _) => Need::Hungry,
-        };
+        let links = mesh.neighbors().count();
+        let need = Need::new(links, mesh.max_peers(), mesh.swarm_size());
         let now = self.now();
         let random = self.world.rng.random();
         self.core.client.schedule.set_need(need, now, random);

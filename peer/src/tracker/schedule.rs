@@ -8,8 +8,14 @@ pub(crate) type Now = Duration;
 /// Shortest interval taken from a tracker.
 const SPACING: Duration = Duration::from_secs(15);
 
+/// Between two announces of a peer that just lost most of its links.
+const URGENT: Duration = Duration::from_secs(5);
+
 /// First and longest pause: between tries to connect, and between announces of a peer that is alone.
 const PAUSE: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
+
+/// Longest pause of a peer that the tracker's return means most to.
+const LONELY: Duration = Duration::from_secs(20);
 
 /// After being asked to announce, this long for the offers.
 const ANSWER: Duration = Duration::from_secs(8);
@@ -19,10 +25,27 @@ const ANSWER: Duration = Duration::from_secs(8);
 pub(crate) enum Need {
     /// It has none.
     Alone,
+    /// It has fewer than half, and there are others.
+    Needy,
     /// It has some.
     Hungry,
     /// It has all.
     Full,
+}
+
+impl Need {
+    /// Of a peer with so many links, in a swarm that a tracker says to be so large.
+    pub(crate) const fn new(links: usize, max_peers: usize, swarm: usize) -> Self {
+        if links == 0 {
+            Self::Alone
+        } else if links >= max_peers {
+            Self::Full
+        } else if links * 2 < max_peers && swarm > links + 1 {
+            Self::Needy
+        } else {
+            Self::Hungry
+        }
+    }
 }
 
 /// 1, 2, 4 ... 60 s, each shortened by up to a quarter, so that many peers that lost the same tracker
@@ -34,8 +57,12 @@ pub(crate) struct Backoff {
 
 impl Backoff {
     /// The next pause; `random` is uniform in [0, 1).
-    pub(crate) fn next(&mut self, random: f64) -> Duration {
-        let pause = PAUSE.0.saturating_mul(1 << self.tries.min(6)).min(PAUSE.1);
+    pub(crate) fn next(&mut self, need: Need, random: f64) -> Duration {
+        let longest = match need {
+            Need::Alone | Need::Needy => LONELY,
+            Need::Hungry | Need::Full => PAUSE.1,
+        };
+        let pause = PAUSE.0.saturating_mul(1 << self.tries.min(6)).min(longest);
         self.tries = self.tries.saturating_add(1);
         pause.mul_f64(1.0 - random / 4.0)
     }
@@ -69,6 +96,10 @@ impl Schedule {
             last: None,
             alone: Backoff::default(),
         }
+    }
+
+    pub(crate) const fn need(&self) -> Need {
+        self.need
     }
 
     /// When the next announce is due.
@@ -119,6 +150,7 @@ impl Schedule {
         match self.last {
             // The last link is gone: at once.
             Some(_) if need == Need::Alone => self.next = now,
+            Some(last) if need == Need::Needy => self.next = now.max(last + URGENT),
             Some(_) => self.plan(now, random),
             None => {}
         }
@@ -127,8 +159,8 @@ impl Schedule {
     fn plan(&mut self, now: Now, random: f64) {
         let last = self.last.unwrap_or(now);
         self.next = match self.need {
-            Need::Alone => now + self.alone.next(random),
-            Need::Hungry | Need::Full => (last + self.pause()).max(now),
+            Need::Alone => now + self.alone.next(Need::Full, random),
+            Need::Needy | Need::Hungry | Need::Full => (last + self.pause()).max(now),
         };
     }
 
@@ -136,6 +168,7 @@ impl Schedule {
         match (self.need, self.theirs) {
             // A full peer announces only to stay known.
             (Need::Full, Some(theirs)) => theirs,
+            (Need::Needy, _) => SPACING.min(self.own),
             _ => self.own,
         }
     }
@@ -152,14 +185,19 @@ mod tests {
     #[test]
     fn pauses_double_up_to_a_minute() {
         let mut backoff = Backoff::default();
-        let pauses: Vec<u64> = (0..9).map(|_| backoff.next(0.0).as_secs()).collect();
+        let pauses: Vec<u64> = (0..9)
+            .map(|_| backoff.next(Need::Full, 0.0).as_secs())
+            .collect();
         assert_eq!(pauses, [1, 2, 4, 8, 16, 32, 60, 60, 60]);
         assert!(
-            backoff.next(0.999) > s(45),
+            backoff.next(Need::Full, 0.999) > s(45),
             "shortened by a quarter at most"
         );
         backoff.reset();
-        assert_eq!(backoff.next(0.0), s(1));
+        assert_eq!(backoff.next(Need::Full, 0.0), s(1));
+        for _ in 0..9 {
+            assert!(backoff.next(Need::Alone, 0.0) <= s(20));
+        }
     }
 
     #[test]

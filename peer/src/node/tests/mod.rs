@@ -11,7 +11,7 @@ use std::time::Duration;
 use shared::PeerId;
 
 use crate::link::{LinkOptions, Transport, UdpPorts};
-use crate::{Easypeers, Event, Events, IceServers, Message, Options, Rate};
+use crate::{Easypeers, Event, Events, IceServers, Limits, Message, Options};
 use tracker::Tracker;
 
 const TOPIC: &str = "rogues";
@@ -43,10 +43,7 @@ impl Honest {
             trackers: vec![tracker.url()],
             ice_servers: IceServers::Only(Vec::new()),
             bind: vec![IpAddr::V4(Ipv4Addr::LOCALHOST)],
-            rate: Rate {
-                per_second: 1e6,
-                burst: 1e6,
-            },
+            limits: Limits::none(),
             ..Options::default()
         };
         let handle = Easypeers::join(TOPIC, options).await.unwrap();
