@@ -22,6 +22,7 @@ let paused = false
 let joined = 0 // when
 let password = ''
 const members = new Map() // address -> { kind, name, hops, rtt, seen, lost }
+const removed = new Set() // addresses of peers that this page ended: their neighbours may not know yet
 
 // ---------------------------------------------------------------- what survives a reload
 
@@ -72,7 +73,7 @@ function news (text) {
 
 /** Something was heard of a member; what is not told stays. */
 function learn (address, facts) {
-  if (address === easypeers?.address) return
+  if (address === easypeers?.address || removed.has(address)) return
   members.set(address, { kind: 'unknown', hops: 0, rtt: null, name: '', ...members.get(address), seen: Date.now(), lost: 0, ...facts })
 }
 
@@ -126,7 +127,7 @@ function refresh () {
 function update () {
   const me = easypeers.address
   for (const { peer } of local) learn(peer.address, { kind: 'browser' })
-  const links = knownLinks()
+  const links = knownLinks().filter(({ a, b }) => !removed.has(a) && !removed.has(b))
   paths = ways(links)
   const at = Date.now()
   for (const [address, { seen, lost }] of members) {
@@ -269,6 +270,7 @@ function removeHalf () {
   const gone = local.splice(0, Math.ceil(local.length / 2))
   for (const { peer } of gone) {
     members.delete(peer.address)
+    removed.add(peer.address)
     peer.close()
   }
   news(`${gone.length} ${gone.length === 1 ? 'peer' : 'peers'} removed; their neighbours look for others.`)

@@ -4,6 +4,7 @@
 // show({ nodes, links }): nodes are { id, label, kind: 'browser' | 'native' | 'unknown', me, local, hops },
 //   links { a, b, mine }; what is missing since last time fades, what is new grows.
 // flow(paths): each path is a list of ids that a message goes along, hop by hop, all at once.
+// select(id): marks a node, or none.
 //
 // Nothing is drawn while nothing moves, nor while nobody can see it.
 
@@ -111,7 +112,7 @@ export function createMap (canvas, { onNode, onLink }) {
         if (dx === 0 && dy === 0) [dx, dy] = [fraction(to.id) - 0.5, 0.1]
         const distance = Math.hypot(dx, dy)
         if (distance > RING * 2.5) continue
-        const push = 1100 / crowd / (distance * distance + 200)
+        const push = 2400 / crowd / (distance * distance + 200)
         node.vx -= dx / distance * push
         node.vy -= dy / distance * push
         to.vx += dx / distance * push
@@ -129,7 +130,7 @@ export function createMap (canvas, { onNode, onLink }) {
       if (link.gone || link.mine || !a || !b) continue
       const [dx, dy] = [b.x - a.x, b.y - a.y]
       const distance = Math.hypot(dx, dy) || 1
-      const pull = (distance - RING) * 0.002
+      const pull = (distance - RING) * 0.001
       a.vx += dx / distance * pull
       a.vy += dy / distance * pull
       b.vx -= dx / distance * pull
@@ -342,14 +343,5 @@ export function createMap (canvas, { onNode, onLink }) {
   new ResizeObserver(resize).observe(canvas)
   document.addEventListener('visibilitychange', wake)
   matchMedia('(prefers-color-scheme: dark)').addEventListener('change', () => { readColours(); wake() })
-  return {
-    show,
-    flow,
-    select,
-    /** Where a node or the middle of a link is, in pixels of the canvas. */
-    where: (a, b = a) => {
-      const [from, to] = [nodes.get(a), nodes.get(b)]
-      return from && to ? place((from.x + to.x) / 2, (from.y + to.y) / 2) : null
-    }
-  }
+  return { show, flow, select }
 }

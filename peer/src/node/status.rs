@@ -187,6 +187,13 @@ mod tests {
         assert_eq!(said(&trackers, 0), (State::Offline, expected.to_owned()));
         let expected = format!("4 of 6 links, {expected}");
         assert_eq!(said(&trackers, 4), (State::Degraded, expected));
+        trackers.note(&TrackerEvent::Lost {
+            tracker: TrackerId::new(0),
+            error: "switched off here".to_owned(),
+            retry_in: None,
+        });
+        let expected = "no tracker reached: switched off here".to_owned();
+        assert_eq!(said(&trackers, 0), (State::Offline, expected));
         trackers.note(&TrackerEvent::Connected(TrackerId::new(0)));
         assert_eq!(
             said(&trackers, 0),

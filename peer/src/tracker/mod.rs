@@ -296,7 +296,8 @@ impl Task {
                 backoff.reset();
             }
             let resting = *wishes.borrow_and_update() == Wish::Rest;
-            let retry_in = (!resting).then(|| backoff.next(self.schedule.need(), rand::rng().random()));
+            let retry_in =
+                (!resting).then(|| backoff.next(self.schedule.need(), rand::rng().random()));
             let lost = TrackerEvent::Lost {
                 tracker: self.id,
                 error,

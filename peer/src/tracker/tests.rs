@@ -196,6 +196,28 @@ async fn a_lost_tracker_is_tried_again_and_delays_nobody() {
 }
 
 #[tokio::test]
+async fn a_tracker_that_is_not_wanted_is_left_and_returned_to() {
+    let server = Server::bind().await;
+    let (trackers, mut events) = join(&[server.url()]);
+    let mut connection = server.accept().await;
+    trackers.announce(TrackerId::new(0), Vec::new());
+    assert_eq!(said(&mut connection).await["event"], "started");
+    trackers.use_them(false);
+    assert_eq!(said(&mut connection).await["event"], "stopped");
+    drop(connection);
+    loop {
+        if let TrackerEvent::Lost { retry_in, .. } = events.recv().await.unwrap() {
+            assert_eq!(retry_in, None, "not tried by itself");
+            break;
+        }
+    }
+    trackers.use_them(true);
+    let _connection = server.accept().await;
+    let event = events.recv().await.unwrap();
+    assert_eq!(event, TrackerEvent::Connected(TrackerId::new(0)));
+}
+
+#[tokio::test]
 async fn ice_servers_come_from_the_trackers_host() {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
