@@ -26,7 +26,8 @@ fn the_page_and_its_peer_are_small() {
     let web = Path::new(ROOT).join("tracker/web");
     let package = web.join("pkg");
     let wasm = size(&package.join("easypeers.wasm"));
-    assert!(wasm <= 600 << 10, "{wasm} bytes of WebAssembly");
+    // docs/measurements/browser.md says what it is made of.
+    assert!(wasm <= 680 << 10, "{wasm} bytes of WebAssembly");
     let files: Vec<_> = std::fs::read_dir(&web)
         .unwrap()
         .map(|entry| entry.unwrap().path())
