@@ -24,7 +24,7 @@ until url=$(grep -om1 'http://127\.0\.0\.1:[0-9]*/' "$output"); do
   sleep 0.1
 done
 grep -q 'ws://127\.0\.0\.1:[0-9]*' "$output"
-curl -fsS "$url" | grep -q '<h1>Easypeers tracker</h1>'
+curl -fsS "$url" | grep -q '<h1>Easypeers</h1>'
 curl -fsS "${url}stats.json" | grep -q '"swarms":0'
 curl -fsS "${url}metrics" | grep -q '^easypeers_tracker_connections 0$'
 curl -fsS "${url}readyz" >/dev/null

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Every test, on a Debian with Rust and Node: formatting, lints, unit, property and integration
-# tests, the README's commands, real clients in a real browser. Installs what is missing.
+# tests, the README's commands, peers and real clients in real browsers. Installs what is missing.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -9,6 +9,7 @@ step() { printf '\n== %s\n' "$*"; }
 install_missing() {
   local packages=()
   [ -x "${CHROMIUM:-/usr/bin/chromium}" ] || packages+=(chromium)
+  [ -x "${FIREFOX:-/usr/bin/firefox-esr}" ] || packages+=(firefox-esr)
   command -v npm >/dev/null || packages+=(nodejs npm)
   command -v cc >/dev/null || packages+=(gcc libc6-dev)
   command -v curl >/dev/null || packages+=(curl)
@@ -48,7 +49,7 @@ cargo test --locked -p e2e --test it -- --ignored deploy::
 # Optimised as a whole they behave the same, some minutes later.
 bash tests/deploy/static.sh --config 'profile.release.lto="off"'
 
-step 'real clients in Chromium'
+step 'peers and real clients in Chromium and Firefox'
 cargo build --locked -p tracker -p peer
 (cd tests/browser && npm ci --no-audit --no-fund && npm test)
 

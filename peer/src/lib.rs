@@ -29,6 +29,8 @@ mod signal;
 #[doc(hidden)]
 pub mod sim;
 pub mod tracker;
+#[cfg(target_family = "wasm")]
+pub mod web;
 
 pub use api::{
     DEFAULT_MAX_PEERS, DEFAULT_TIMEOUT, DEFAULT_TRACKER, Data, EVENT_QUEUE, Easypeers, Event,

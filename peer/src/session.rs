@@ -118,6 +118,8 @@ pub(crate) enum SessionEvent {
         keys: PublicKeys,
         /// The same on both sides, and different for every link.
         token: u64,
+        /// What it says to be.
+        kind: Kind,
     },
     /// The other side is a peer of Easypeers 1 and has proven nothing.
     Compat { peer: PeerId },
@@ -141,6 +143,7 @@ enum State {
         keys: PublicKeys,
         transcript: Box<Transcript>,
         token: u64,
+        kind: Kind,
     },
     Admitted,
     Compat,
@@ -273,6 +276,7 @@ impl Session {
             keys,
             transcript: Box::new(transcript),
             token: u64::from_be_bytes(token),
+            kind: ep2.hello.role,
         };
         Ok(None)
     }
@@ -309,6 +313,7 @@ impl Session {
                 keys,
                 transcript,
                 token,
+                kind,
             } if id == EP2_NUMBER.get() => {
                 let Frame::Auth(proof) = Frame::decode(payload)? else {
                     return Err(SessionError::Early);
@@ -318,6 +323,7 @@ impl Session {
                     peer: *peer,
                     keys: *keys,
                     token: *token,
+                    kind: *kind,
                 };
                 self.state = State::Admitted;
                 Ok(Some(event))

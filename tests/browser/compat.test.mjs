@@ -1,8 +1,8 @@
-// Native peers in compatibility mode and pages that speak as Easypeers 1 did,
-// over plain browser WebRTC.
+// Native and browser peers in compatibility mode and pages that speak as
+// Easypeers 1 did, over plain browser WebRTC.
 import assert from 'node:assert/strict'
 import { after, afterEach, before, test } from 'node:test'
-import { Lab, hex20, startPeer, until } from './harness.mjs'
+import { Lab, hex20, standIn, startPeer, until } from './harness.mjs'
 
 const lab = new Lab()
 const peers = []
@@ -143,3 +143,33 @@ test('without compatibility mode an original is refused', { timeout: 120_000 }, 
   assert.deepEqual(peer.all('connect').map(event => event.peer), [member.address])
   assert.deepEqual((await page.log()).connected, [])
 })
+
+for (const [who, options] of [['the original', { answers: false }], ['the browser peer', { offers: 0 }]]) {
+  test(`a browser peer in compatibility mode: ${who} offers, and they talk`, {
+    skip: standIn ? 'the stand-in serves no peer' : false, timeout: 120_000
+  }, async () => {
+    const topic = hex20()
+    const peer = await lab.browserPeer(topic, { compat: true })
+    const page = await original(topic, options)
+    await peer.meets(page.address)
+    await met(page, peer)
+    assert.equal((await peer.page.evaluate(() => easypeers.peers()))[0].compat, true)
+
+    await peer.send('from the browser peer, ünd mehr')
+    await heard(page, `${peer.address} from the browser peer, ünd mehr`)
+    await page.send('from the page 😀')
+    const message = await peer.hears('from the page 😀', page.address)
+    assert.deepEqual([message.direct, message.verified], [false, false])
+
+    assert.equal((await peer.send(page.address, 'only you')).result, 'sent')
+    await heard(page, `${peer.address} only you`)
+    await page.send('you too', peer.address)
+    assert.equal((await peer.hears('you too')).direct, true)
+    assert.equal((await page.log()).dropped, 0)
+    assert.equal((await page.log()).messages.length, 2, 'each once')
+    assert.equal((await peer.log()).messages.length, 2, 'each once')
+
+    await page.stop()
+    await peer.loses(page.address)
+  })
+}

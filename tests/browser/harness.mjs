@@ -43,13 +43,13 @@ export async function until (what, probe, ms = DEADLINE) {
  * Starts the tracker: `{ ws, http, pid, stop() }`. `deny` maps hex infohashes
  * to messages ('' for none). With TRACKER_URL the running one is used as it is.
  */
-export async function startTracker ({ deny } = {}) {
+export async function startTracker ({ deny, port = 0 } = {}) {
   if (running) {
     assert.ok(!deny, 'a running tracker (TRACKER_URL) cannot be given a deny list')
     const http = running.replace(/^ws/, 'http').replace(/\/*$/, '/')
     return { ws: running, http, pid: null, stop: async () => {} }
   }
-  return standIn ? startStandIn(deny) : startBinary(deny)
+  return standIn ? startStandIn(deny) : startBinary(deny, port)
 }
 
 async function startStandIn (deny) {
@@ -72,10 +72,10 @@ async function startStandIn (deny) {
   }
 }
 
-async function startBinary (deny) {
+async function startBinary (deny, port) {
   const bin = path.resolve(here, process.env.TRACKER_BIN || '../../target/debug/tracker')
   assert.ok(existsSync(bin), `no tracker at ${bin}: build it, or set TRACKER_BIN (see README.md)`)
-  const args = ['--listen', '127.0.0.1:0']
+  const args = ['--listen', `127.0.0.1:${port}`]
   let dir
   if (deny) {
     dir = await mkdtemp(path.join(tmpdir(), 'tracker-deny-'))
@@ -177,17 +177,20 @@ const files = {
   '/webtorrent.html': path.join(here, 'pages/webtorrent.html'),
   '/p2pt.html': path.join(here, 'pages/p2pt.html'),
   '/original.html': path.join(here, 'pages/original.html'),
-  '/original.js': path.join(here, 'pages/original.js')
+  '/original.js': path.join(here, 'pages/original.js'),
+  '/peer.html': path.join(here, 'pages/peer.html'),
+  '/peer.js': path.join(here, 'pages/peer.js')
 }
 
 async function startSite () {
   const made = {}
+  const written = {}
   const server = createServer(async (request, response) => {
     const { pathname } = new URL(request.url, 'http://localhost')
     try {
       const body = pathname in bundles
         ? await (made[pathname] ??= bundles[pathname]())
-        : pathname in files ? await readFile(files[pathname]) : null
+        : pathname in files ? await readFile(files[pathname]) : written[pathname] ?? null
       const type = pathname.endsWith('.html') ? 'text/html' : 'text/javascript'
       response.writeHead(body ? 200 : 404, { 'content-type': `${type}; charset=utf-8` }).end(body ?? 'none')
     } catch (error) {
@@ -197,6 +200,8 @@ async function startSite () {
   await new Promise(resolve => server.listen(0, '127.0.0.1', resolve))
   return {
     url: `http://127.0.0.1:${server.address().port}`,
+    /** Serves this text under this path as well. */
+    write: (pathname, text) => { written[pathname] = text },
     stop: async () => {
       server.closeAllConnections()
       await new Promise(resolve => server.close(resolve))
@@ -245,6 +250,39 @@ function loopbackOnly () {
   }
 }
 
+/**
+ * A peer in a page that was opened, by `page.evaluate` alone, so that any browser will do. The page's own
+ * globals are those of pages/peer.js.
+ */
+export async function pagePeer (opened, topic, options = {}) {
+  const { page } = opened
+  const address = await page.evaluate(([topic, options]) => join(topic, options), [topic, options])
+  const log = () => page.evaluate(() => log)
+  const heard = async (text, from) => (await log()).messages.filter(message =>
+    message.text === text && (!from || message.from === from))
+  return {
+    ...opened,
+    address,
+    log,
+    /** Messages with this text, or with this SHA-256. */
+    heard,
+    hears: (text, from) => until(`${address.slice(0, 6)} hears ${text.slice(0, 60)}`, async () => (await heard(text, from))[0]),
+    meets: peer => until(`${address.slice(0, 6)} meets ${peer.slice(0, 6)}`, () =>
+      page.evaluate(peer => easypeers.peers().some(({ address }) => address === peer), peer)),
+    loses: (peer, ms) => until(`${address.slice(0, 6)} loses ${peer.slice(0, 6)}`, async () =>
+      (await log()).disconnected.includes(peer), ms),
+    send: (...args) => page.evaluate(args => easypeers.send(...args), args),
+    /** Sends bytes that look like nothing; their SHA-256, and the receipt of a direct message. */
+    sendBytes: (seed, length, to) => page.evaluate(async ([seed, length, to]) => {
+      const data = bytes(seed, length)
+      const result = await (to ? easypeers.send(to, data) : easypeers.send(data))
+      return { sha256: await sha256(data), result }
+    }, [seed, length, to]),
+    links: () => page.evaluate(() => easypeers.wireCount),
+    stats: () => page.evaluate(() => easypeers.stats())
+  }
+}
+
 /** One test file's tracker, site and browser. */
 export class Lab {
   pages = []
@@ -264,8 +302,8 @@ export class Lab {
   }
 
   /** A page of its own browser context with `client`'s library in it. */
-  async open (client) {
-    const peer = await this.openUrl(`${this.site.url}/${client}.html`, {}, client)
+  async open (client, fragment = '') {
+    const peer = await this.openUrl(`${this.site.url}/${client}.html${fragment}`, {}, client)
     await peer.page.waitForFunction(() => globalThis.ready === true, null, { timeout: DEADLINE })
     return peer
   }
@@ -273,7 +311,7 @@ export class Lab {
   async openUrl (url, contextOptions = {}, client = null) {
     const context = await this.browser.newContext(contextOptions)
     // Being allowed a camera is what makes Chromium list loopback for WebRTC.
-    if (client) await context.grantPermissions(['camera', 'microphone'])
+    if (client) await context.grantPermissions(['camera', 'microphone', 'clipboard-read', 'clipboard-write'])
     await context.addInitScript(loopbackOnly)
     const page = await context.newPage()
     page.setDefaultTimeout(DEADLINE)
@@ -293,6 +331,16 @@ export class Lab {
     this.pages.push(peer)
     await page.goto(url)
     return peer
+  }
+
+  /** The tracker's own page, with this topic. */
+  ownPage (topic, contextOptions) {
+    return this.openUrl(`${this.tracker.http}#${topic}`, contextOptions, 'own page')
+  }
+
+  /** A page with a browser peer in it; calls on it run in the page. */
+  async browserPeer (topic, options) {
+    return pagePeer(await this.open('peer', '#' + this.tracker.http), topic, options)
   }
 
   /** Ends one test: closes its pages, then fails if any of them met an error. */

@@ -10,6 +10,10 @@ async fn pages_and_probes_answer() {
         ("/", "text/html", ""),
         ("/style.css", "text/css", ""),
         ("/app.js", "text/javascript", ""),
+        ("/easypeers.mjs", "text/javascript", ""),
+        ("/easypeers.js", "text/javascript", ""),
+        ("/easypeers.d.ts", "text/plain", "class Easypeers"),
+        ("/easypeers.wasm", "application/wasm", ""),
         ("/stats", "text/html", "<h1>Statistics</h1>"),
         ("/stats.json", "application/json", "\"connections\":0"),
         ("/healthz", "text/plain", "ok"),
@@ -63,6 +67,27 @@ async fn a_page_that_the_browser_has_is_not_sent_again() {
         304
     };
     assert_eq!(response.status, expected);
+}
+
+#[tokio::test]
+async fn files_of_the_page_are_kept_for_ever_and_those_for_others_are_asked_for_anew() {
+    let server = TestServer::start().await;
+    let page = server.get("/").await;
+    assert_eq!(page.header("cache-control"), "no-cache");
+    assert!(!page.body.contains("{assets}"), "{}", page.body);
+    let (_, rest) = page.body.split_once("src=\"").unwrap();
+    let (app, _) = rest.split_once('"').unwrap();
+    let folder = app.strip_suffix("app.js").unwrap();
+    assert_eq!(folder.len(), 18, "{folder}");
+    for file in ["app.js", "map.js", "easypeers.mjs", "easypeers.wasm"] {
+        let kept = server.get(&format!("{folder}{file}")).await;
+        assert_eq!(kept.status, 200, "{file}");
+        assert!(kept.header("cache-control").contains("immutable"));
+        let plain = server.get(&format!("/{file}")).await;
+        assert_eq!(plain.header("cache-control"), "no-cache");
+        assert_eq!(plain.header("access-control-allow-origin"), "*");
+        assert_eq!(plain.header("etag"), kept.header("etag"));
+    }
 }
 
 /// Peer 1 seeds, peer 2 leeches, one offer is answered.

@@ -8,6 +8,7 @@
 mod announce;
 mod bad_input;
 mod binary;
+mod browser_package;
 mod deploy;
 mod http;
 mod ice;

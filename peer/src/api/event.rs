@@ -89,6 +89,9 @@ pub struct Message {
     pub verified: bool,
     /// Links that it came along; 1 from a neighbour.
     pub hops: u32,
+    /// Milliseconds since 1970 when it was sent, by its author's clock; of an original, which does
+    /// not say, when it came.
+    pub time_ms: u64,
 }
 
 /// How well a peer is in its mesh.
@@ -134,6 +137,8 @@ pub struct Status {
     pub reason: String,
     /// Links that are up.
     pub links: usize,
+    /// Trackers that are connected.
+    pub trackers: usize,
 }
 
 /// What happened in the mesh. More kinds may come.

@@ -98,6 +98,8 @@ pub struct PeerInfo {
     pub offered: bool,
     /// Whether it speaks only the protocol of Easypeers 1.
     pub compat: bool,
+    /// Whether it is a page in a browser, by its own word.
+    pub browser: bool,
 }
 
 /// A tracker, as [`Easypeers::trackers`] lists it.
@@ -120,6 +122,8 @@ pub struct TrackerInfo {
 pub struct Stats {
     /// Links up now.
     pub links: u64,
+    /// Members of the swarm, this peer included, as the tracker counts that knows most.
+    pub members: Option<u32>,
     /// Links that came up.
     pub links_opened: u64,
     /// WebRTC connections made, offers that nobody answered included.
@@ -341,6 +345,25 @@ impl Easypeers {
     pub async fn set_timeout(&self, timeout: Duration) -> Result<(), SendError> {
         let timeout = clamped(timeout);
         self.ask(|reply| Command::SetTimeout { timeout, reply })
+            .await
+    }
+
+    /// Cuts the link to this neighbour, as a failing network would: neither side is told why, and
+    /// both look for another. Whether there was such a link.
+    ///
+    /// # Errors
+    /// [`SendError::Closed`].
+    pub async fn disconnect(&self, peer: PeerId) -> Result<bool, SendError> {
+        self.ask(|reply| Command::Disconnect { peer, reply }).await
+    }
+
+    /// Leaves the trackers alone from now on, or turns to them again, at once. The mesh keeps itself
+    /// up meanwhile.
+    ///
+    /// # Errors
+    /// [`SendError::Closed`].
+    pub async fn use_trackers(&self, use_them: bool) -> Result<(), SendError> {
+        self.ask(|reply| Command::UseTrackers { use_them, reply })
             .await
     }
 

@@ -1,5 +1,6 @@
 //! How a peer joins.
 
+#[cfg(not(target_family = "wasm"))]
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,7 +8,9 @@ use std::time::Duration;
 use shared::{InfoHash, PeerId};
 
 use crate::Identity;
-use crate::link::{IceServer, UdpPorts};
+use crate::link::IceServer;
+#[cfg(not(target_family = "wasm"))]
+use crate::link::UdpPorts;
 use crate::mesh::Rate;
 use crate::tracker::TrackerUrl;
 
@@ -108,10 +111,13 @@ pub struct Options {
     /// Uses relayed candidates only: hides this host's addresses behind a TURN server.
     pub relay_only: bool,
     /// Addresses to use; empty for those of every interface.
+    #[cfg(not(target_family = "wasm"))]
     pub bind: Vec<IpAddr>,
     /// UDP ports to use.
+    #[cfg(not(target_family = "wasm"))]
     pub udp_ports: UdpPorts,
     /// Addresses told to others instead of this host's own, when a NAT maps its ports one to one.
+    #[cfg(not(target_family = "wasm"))]
     pub public_addresses: Vec<IpAddr>,
     /// How much of what was said before this peer came it wants to hear: at most five minutes, of
     /// which members keep 256 messages or 1 MiB. Default: nothing.
@@ -134,8 +140,11 @@ impl Default for Options {
             password: None,
             ice_servers: IceServers::Auto,
             relay_only: false,
+            #[cfg(not(target_family = "wasm"))]
             bind: Vec::new(),
+            #[cfg(not(target_family = "wasm"))]
             udp_ports: UdpPorts::Any,
+            #[cfg(not(target_family = "wasm"))]
             public_addresses: Vec::new(),
             history: Duration::ZERO,
             limits: Limits::default(),

@@ -54,10 +54,13 @@ pub enum LinkError {
     /// The other side opened a channel that is unordered, or a second one.
     #[error("other side opened a channel of the wrong kind")]
     Channel,
+    /// This browser has no WebRTC, or it is switched off.
+    #[error("this browser has no WebRTC, or it is switched off")]
+    NoWebRtc,
     /// The link is closed.
     #[error("link is closed")]
     Closed,
     /// The WebRTC stack refused.
     #[error("webrtc: {0}")]
-    Stack(#[from] webrtc::error::Error),
+    Stack(String),
 }

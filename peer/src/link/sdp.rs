@@ -160,8 +160,9 @@ impl Reading {
                 if self.candidates > MAX_CANDIDATES {
                     return Err(SdpError::TooManyCandidates);
                 }
+                // A browser resolves names itself, and leaves out what it cannot use.
                 return Candidate::read(value)
-                    .map(|candidate| candidate.is_usable())
+                    .map(|candidate| cfg!(target_family = "wasm") || candidate.is_usable())
                     .ok_or(SdpError::Candidate);
             }
             _ => {}

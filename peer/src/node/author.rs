@@ -133,6 +133,7 @@ impl Swarm {
             direct: false,
             verified: message.kind != Kind::Bridged,
             hops: hops.into(),
+            time_ms: message.time_ms,
         });
     }
 

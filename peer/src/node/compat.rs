@@ -326,6 +326,7 @@ impl Swarm {
                 direct: read.to.is_some(),
                 verified: false,
                 hops,
+                time_ms: self.clock.wall_ms(),
             });
         }
         for_us && read.to.is_some()

@@ -308,7 +308,7 @@ impl Swarm {
         rt::spawn(task.run(link));
     }
 
-    fn job(&self, work: impl Future<Output = Job> + Send + 'static) {
+    fn job(&self, work: impl Future<Output = Job> + rt::MaybeSend + 'static) {
         let jobs: mpsc::Sender<Job> = self.jobs.clone();
         rt::spawn(async move {
             // When the node is gone, what the job made is dropped, and closed by that.

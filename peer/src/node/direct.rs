@@ -264,11 +264,11 @@ impl Swarm {
         if envelope.from() != sealed.from || !for_us || offset > CLOCK_MS {
             return None;
         }
-        let (id, content) = (envelope.id(), envelope.content());
+        let (id, content, time_ms) = (envelope.id(), envelope.content(), envelope.time_ms());
         match envelope.kind() {
             Kind::Direct => {
                 let whole = envelope.payload().to_vec();
-                self.hand_over_direct(id, sealed.from, hops, content, whole)
+                self.hand_over_direct(id, sealed.from, hops, content, time_ms, whole)
             }
             Kind::Part => {
                 let part = Part::decode(envelope.payload()).ok()?;
@@ -276,7 +276,7 @@ impl Swarm {
                     Added::Kept => Some(()),
                     Added::Whole(whole) => {
                         let id = MessageId::new(part.group);
-                        self.hand_over_direct(id, sealed.from, hops, content, whole)
+                        self.hand_over_direct(id, sealed.from, hops, content, time_ms, whole)
                     }
                     Added::Refused => None,
                 }
@@ -291,6 +291,7 @@ impl Swarm {
         from: PeerId,
         hops: u8,
         content: Content,
+        time_ms: u64,
         bytes: Vec<u8>,
     ) -> Option<()> {
         let message = Message {
@@ -300,6 +301,7 @@ impl Swarm {
             direct: true,
             verified: true,
             hops: hops.into(),
+            time_ms,
         };
         self.hand_over(message);
         Some(())

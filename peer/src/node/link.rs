@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use shared::PeerId;
 use shared::crypto::PublicKeys;
-use shared::crypto::admission::Role;
+use shared::crypto::admission::Role as Side;
+use shared::wire::extension::Role;
 use shared::wire::stream::write_keep_alive;
 use tokio::sync::mpsc;
 
@@ -33,6 +34,7 @@ pub(crate) enum FromLink {
         keys: PublicKeys,
         offered: bool,
         token: u64,
+        kind: Role,
     },
     Compat {
         peer: PeerId,
@@ -121,7 +123,7 @@ impl Task {
         let credentials = Arc::clone(&self.credentials);
         let mut session = Session::start(credentials, channel, &mut out);
         self.outbox.push_raw(std::mem::take(&mut out));
-        let offered = channel.role == Role::Offerer;
+        let offered = channel.role == Side::Offerer;
         let mut admitted = false;
         let mut throttle = Throttle::new(self.limits);
         let deadline = rt::sleep(ADMISSION);
@@ -155,13 +157,19 @@ impl Task {
                     Ok(Some(SessionEvent::CompatMessage(message))) => {
                         FromLink::CompatMessage(message)
                     }
-                    Ok(Some(SessionEvent::Admitted { peer, keys, token })) => {
+                    Ok(Some(SessionEvent::Admitted {
+                        peer,
+                        keys,
+                        token,
+                        kind,
+                    })) => {
                         admitted = true;
                         FromLink::Admitted {
                             peer,
                             keys,
                             offered,
                             token,
+                            kind,
                         }
                     }
                     Ok(Some(SessionEvent::Compat { peer })) => {

@@ -39,8 +39,17 @@ use crate::session::Credentials;
 use swarm::{End, Swarm};
 
 /// Bytes of a message of the channel: pieces of a stream. An original may send a whole message.
+#[cfg(not(target_family = "wasm"))]
 const CHANNEL_MESSAGE: u32 = 16 << 10;
+#[cfg(not(target_family = "wasm"))]
 const COMPAT_CHANNEL_MESSAGE: u32 = 256 << 10;
+
+/// What this peer tells others that it is.
+const ROLE: Role = if cfg!(target_family = "wasm") {
+    Role::Browser
+} else {
+    Role::Native
+};
 
 /// Between two exchanges of neighbours that a member starts, on average. Each makes two links between
 /// four members, so that natively one takes part in twelve an hour, which keep a mesh random and cost
@@ -86,6 +95,14 @@ pub(crate) enum Command {
         timeout: Duration,
         reply: Reply<()>,
     },
+    Disconnect {
+        peer: PeerId,
+        reply: Reply<bool>,
+    },
+    UseTrackers {
+        use_them: bool,
+        reply: Reply<()>,
+    },
     Close {
         reply: Reply<()>,
     },
@@ -126,10 +143,14 @@ pub(crate) async fn spawn(
     };
     let transport = Transport::new(LinkOptions {
         ice_servers,
-        bind: options.bind.clone(),
-        udp_ports: options.udp_ports.clone(),
-        public_addresses: options.public_addresses.clone(),
         relay_only: options.relay_only,
+        #[cfg(not(target_family = "wasm"))]
+        bind: options.bind.clone(),
+        #[cfg(not(target_family = "wasm"))]
+        udp_ports: options.udp_ports.clone(),
+        #[cfg(not(target_family = "wasm"))]
+        public_addresses: options.public_addresses.clone(),
+        #[cfg(not(target_family = "wasm"))]
         max_message: if options.compat {
             COMPAT_CHANNEL_MESSAGE
         } else {
@@ -167,12 +188,15 @@ pub(crate) async fn spawn(
         events,
         view: Arc::new(RwLock::new(view)),
     };
-    let credentials = node.credentials().await?;
+    if node.options.password.as_deref() == Some("") {
+        return Err(TopicError::EmptyPassword.into());
+    }
     let view = Arc::clone(&node.view);
     rt::spawn(async move {
-        let mut credentials = credentials;
-        while let Some(next) = Box::pin(node.live(credentials)).await {
-            credentials = next;
+        // A password that is not empty has a key.
+        let mut credentials = node.credentials().await.ok();
+        while let Some(current) = credentials {
+            credentials = Box::pin(node.live(current)).await;
         }
     });
     Ok(view)
@@ -248,7 +272,7 @@ impl Node {
             info_hash,
             address: self.address.unwrap_or_else(|| self.identity.address()),
             compat: self.options.compat,
-            kind: Role::Native,
+            kind: ROLE,
         }))
     }
 

@@ -12,7 +12,7 @@ struct Known {
     url: String,
     connected: bool,
     /// Why it is not connected, and when it is tried again.
-    lost: Option<(String, Duration)>,
+    lost: Option<(String, Option<Duration>)>,
     /// What it refused.
     failure: Option<String>,
     /// Members of the swarm that it counts, ourselves included.
@@ -104,10 +104,15 @@ impl Trackers {
         self.all.iter().map(info).collect()
     }
 
-    /// Other members, as the tracker counts that knows most.
+    /// Members, as the tracker counts that knows most.
+    pub(super) fn members(&self) -> Option<u32> {
+        self.all.iter().filter_map(|known| known.members).max()
+    }
+
+    /// Other members, likewise.
     fn others(&self) -> Option<usize> {
-        let members = self.all.iter().filter_map(|known| known.members).max()?;
-        Some(usize::try_from(members.saturating_sub(1)).unwrap_or(usize::MAX))
+        let others = self.members()?.saturating_sub(1);
+        Some(usize::try_from(others).unwrap_or(usize::MAX))
     }
 
     /// The state with so many links up of so many wanted.
@@ -151,6 +156,7 @@ impl Trackers {
             state,
             reason: parts.join(", "),
             links,
+            trackers: self.all.iter().filter(|known| known.connected).count(),
         }
     }
 
@@ -177,8 +183,11 @@ impl Trackers {
     }
 }
 
-fn in_words((error, retry_in): &(String, Duration)) -> String {
-    format!("{error}, retrying in {} s", retry_in.as_secs_f64().ceil())
+fn in_words((error, retry_in): &(String, Option<Duration>)) -> String {
+    match retry_in {
+        Some(time) => format!("{error}, retrying in {} s", time.as_millis().div_ceil(1000)),
+        None => error.clone(),
+    }
 }
 
 #[cfg(test)]
@@ -196,7 +205,7 @@ mod tests {
         TrackerEvent::Lost {
             tracker: TrackerId::new(tracker),
             error: "connection refused".to_owned(),
-            retry_in: Duration::from_secs(seconds),
+            retry_in: Some(Duration::from_secs(seconds)),
         }
     }
 
@@ -226,6 +235,13 @@ mod tests {
         );
         let expected = format!("4 of 6 links, {expected}");
         assert_eq!(said(&mut trackers, 4), (State::Degraded, expected));
+        trackers.note(&TrackerEvent::Lost {
+            tracker: TrackerId::new(0),
+            error: "switched off here".to_owned(),
+            retry_in: None,
+        });
+        let expected = "no tracker reached: switched off here".to_owned();
+        assert_eq!(said(&mut trackers, 0), (State::Offline, expected));
         trackers.note(&TrackerEvent::Connected(TrackerId::new(0)));
         assert_eq!(
             said(&mut trackers, 0),

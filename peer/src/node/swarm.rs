@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use shared::crypto::Identity;
 use shared::crypto::envelope::Kind;
+use shared::wire::extension::Role;
 use shared::{InfoHash, OfferId, PeerId};
 use tokio::sync::{broadcast, mpsc};
 
@@ -62,6 +63,8 @@ pub(super) struct Entry {
     member: bool,
     /// A peer of Easypeers 1.
     pub(super) compat: bool,
+    /// It says that it runs in a browser.
+    browser: bool,
 }
 
 impl Entry {
@@ -72,6 +75,7 @@ impl Entry {
             attempt: Some(attempt),
             member: false,
             compat: false,
+            browser: false,
         }
     }
 }
@@ -126,7 +130,6 @@ impl Swarm {
             credentials.info_hash,
             credentials.address,
             timeout,
-            &[],
         );
         let (jobs, job_results) = mpsc::channel(JOB_QUEUE);
         let compat = credentials.compat.then(|| Compat::start(jobs.clone()));
@@ -271,6 +274,17 @@ impl Swarm {
                 self.write_view();
                 let _ = reply.send(());
             }
+            Command::Disconnect { peer, reply } => {
+                let link = self.link_to(peer);
+                if let Some(link) = link {
+                    self.close_link(link, None);
+                }
+                let _ = reply.send(link.is_some());
+            }
+            Command::UseTrackers { use_them, reply } => {
+                self.trackers.use_them(use_them);
+                let _ = reply.send(());
+            }
             // The loop has taken these out.
             Command::SetIdentity { reply, .. }
             | Command::SetIdentifier { reply, .. }
@@ -308,11 +322,13 @@ impl Swarm {
                 keys,
                 offered,
                 token,
+                kind,
             } => {
                 let Some(entry) = self.links.get_mut(&link) else {
                     return;
                 };
                 entry.member = true;
+                entry.browser = kind == Role::Browser;
                 if entry.expected != peer {
                     tracing::debug!(%peer, "not the peer that the tracker named");
                     return self.close_link(link, None);
@@ -358,6 +374,11 @@ impl Swarm {
             self.signal_input(signal::Input::AttemptFailed { attempt });
         }
         self.mesh_input(Input::LinkClosed(link));
+    }
+
+    fn link_to(&self, peer: PeerId) -> Option<LinkId> {
+        let mut links = self.links.keys().copied();
+        links.find(|link| self.mesh.up_peer(*link) == Some(peer))
     }
 
     /// A neighbour passed something on that does not hold.
@@ -536,6 +557,10 @@ impl Swarm {
                 rtt: neighbor.rtt,
                 offered: neighbor.offered,
                 compat: neighbor.compat,
+                browser: self
+                    .link_to(neighbor.peer)
+                    .and_then(|link| self.links.get(&link))
+                    .is_some_and(|entry| entry.browser),
             })
             .collect();
         let stats = self.stats(peers.len());
@@ -558,6 +583,7 @@ impl Swarm {
         let order = std::sync::atomic::Ordering::Relaxed;
         Stats {
             links: links as u64,
+            members: self.known.members(),
             links_opened: mesh.links_opened,
             connections_created: self.dialing.connections,
             messages_forwarded: mesh.forwarded,

@@ -13,20 +13,16 @@ mod url;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::{SinkExt, StreamExt};
 use rand::RngExt;
-use rustls::ClientConfig;
-use rustls::pki_types::CertificateDer;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
-use shared::tracker::client::{Announce, Answer, ClientMessage, Event, Offer};
+use shared::tracker::client::{Announce, Answer, ClientMessage, Event, Offer, Scrape};
 use shared::tracker::server::ServerMessage;
 use shared::{InfoHash, OfferId, PeerId};
-use tokio::sync::mpsc;
-use tokio_tungstenite::tungstenite::Message;
+use tokio::sync::{mpsc, watch};
 
 use schedule::{Backoff, Schedule};
-use socket::Socket;
+use socket::{Connector, Received, Socket};
 
 pub(crate) use schedule::Need;
 pub use url::{TrackerUrl, TrackerUrlError};
@@ -65,6 +61,9 @@ const ICE_SERVERS: usize = 8;
 /// Characters of a tracker's reason that are passed on: people read them.
 const REASON: usize = 200;
 
+/// Why a tracker is not connected that was not wanted.
+const RESTING: &str = "switched off here";
+
 /// Time to say goodbye.
 const STOP: Duration = Duration::from_secs(1);
 
@@ -90,7 +89,8 @@ pub(crate) enum TrackerEvent {
     Lost {
         tracker: TrackerId,
         error: String,
-        retry_in: Duration,
+        /// None while it is left alone.
+        retry_in: Option<Duration>,
     },
     /// Time to announce.
     Due(TrackerId),
@@ -145,13 +145,26 @@ enum Command {
     Interval(Duration),
 }
 
+/// What the trackers are wanted for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Wish {
+    /// To be connected to.
+    Use,
+    /// To be left alone for now.
+    Rest,
+    /// To hear goodbye.
+    Leave,
+}
+
+type Wishes = watch::Receiver<Wish>;
+
 /// All trackers of a peer. Dropped, its tasks end without a word.
 #[derive(Debug)]
 pub(crate) struct Trackers {
     tasks: Vec<mpsc::Sender<Command>>,
     /// Closed when all tasks have ended.
     ended: mpsc::Receiver<()>,
-    stop: tokio::sync::watch::Sender<bool>,
+    wish: watch::Sender<Wish>,
 }
 
 impl Trackers {
@@ -161,12 +174,11 @@ impl Trackers {
         info_hash: InfoHash,
         peer_id: PeerId,
         timeout: Duration,
-        extra_roots: &[CertificateDer<'static>],
     ) -> (Self, mpsc::Receiver<TrackerEvent>) {
         let (events, receiver) = mpsc::channel(EVENTS);
         let (alive, ended) = mpsc::channel(1);
-        let (stop, stopped) = tokio::sync::watch::channel(false);
-        let tls = socket::tls(extra_roots);
+        let (wish, wishes) = watch::channel(Wish::Use);
+        let connector = Connector::new();
         let tasks = urls.iter().enumerate().map(|(index, url)| {
             let (sender, commands) = mpsc::channel(COMMANDS);
             let task = Task {
@@ -174,17 +186,17 @@ impl Trackers {
                 url: url.clone(),
                 info_hash,
                 peer_id,
-                tls: Arc::clone(&tls),
+                connector: connector.clone(),
                 commands,
                 events: events.clone(),
                 schedule: Schedule::new(timeout, Need::Alone),
                 clock: Clock::start(),
                 joined: false,
             };
-            let mut stopped = stopped.clone();
+            let mut wishes = wishes.clone();
             let alive = alive.clone();
             rt::spawn(async move {
-                task.run(&mut stopped).await;
+                task.run(&mut wishes).await;
                 drop(alive);
             });
             sender
@@ -192,7 +204,7 @@ impl Trackers {
         let trackers = Self {
             tasks: tasks.collect(),
             ended,
-            stop,
+            wish,
         };
         (trackers, receiver)
     }
@@ -221,6 +233,12 @@ impl Trackers {
         }
     }
 
+    /// Closes the connections and makes no new ones, or makes them at once.
+    pub(crate) fn use_them(&self, use_them: bool) {
+        let wish = if use_them { Wish::Use } else { Wish::Rest };
+        self.wish.send_replace(wish);
+    }
+
     /// A task that takes no commands is stuck in a connection that will be given up; what it misses
     /// is asked for again.
     fn tell(&self, tracker: TrackerId, command: Command) {
@@ -231,7 +249,7 @@ impl Trackers {
 
     /// Leaves the swarm at every tracker that can be reached, in at most a second.
     pub(crate) async fn stop(mut self) {
-        self.stop.send_replace(true);
+        self.wish.send_replace(Wish::Leave);
         rt::timeout(STOP, self.ended.recv()).await;
     }
 }
@@ -239,7 +257,7 @@ impl Trackers {
 /// What the tracker's host names as STUN and TURN servers at `/ice.json`: a list of them, or an
 /// object with the list as `iceServers`. `None` if it names none.
 pub(crate) async fn ice_servers(url: &TrackerUrl) -> Option<Vec<IceServer>> {
-    let body = socket::get(url, "/ice.json", &socket::tls(&[])).await?;
+    let body = Connector::new().get(url, "/ice.json").await?;
     let json: serde_json::Value = serde_json::from_slice(&body).ok()?;
     let list = json.get("iceServers").unwrap_or(&json);
     let mut servers = Vec::<IceServer>::deserialize(list).ok()?;
@@ -255,7 +273,7 @@ struct Task {
     url: TrackerUrl,
     info_hash: InfoHash,
     peer_id: PeerId,
-    tls: Arc<ClientConfig>,
+    connector: Connector,
     commands: mpsc::Receiver<Command>,
     events: mpsc::Sender<TrackerEvent>,
     schedule: Schedule,
@@ -268,54 +286,75 @@ struct Task {
 struct Left;
 
 impl Task {
-    async fn run(mut self, stop: &mut tokio::sync::watch::Receiver<bool>) {
+    async fn run(mut self, wishes: &mut Wishes) {
         let mut backoff = Backoff::default();
         loop {
-            let connected = tokio::select! {
-                connected = socket::connect(&self.url, &self.tls) => connected,
-                () = told(stop) => return,
-            };
             let since = self.clock.now();
-            let error = match connected {
-                Err(error) => error,
-                Ok(mut socket) => match self.serve(&mut socket, stop).await {
-                    Ok(error) => error,
-                    Err(Left) => {
-                        self.leave(&mut socket).await;
-                        return;
-                    }
-                },
+            let error = match self.connection(wishes).await {
+                Ok(error) => error,
+                Err(Left) => return,
             };
             if self.clock.now().saturating_sub(since) > GOOD {
                 backoff.reset();
             }
-            let retry_in = backoff.next(self.schedule.need(), rand::rng().random());
+            let resting = *wishes.borrow_and_update() == Wish::Rest;
+            let retry_in =
+                (!resting).then(|| backoff.next(self.schedule.need(), rand::rng().random()));
             let lost = TrackerEvent::Lost {
                 tracker: self.id,
                 error,
                 retry_in,
             };
-            if self.events.send(lost).await.is_err() {
-                return;
-            }
-            if self.pause(retry_in, stop).await.is_err() {
+            if self.tell(lost).await.is_err() || self.pause(retry_in, wishes).await.is_err() {
                 return;
             }
         }
     }
 
-    /// Waits; what is wanted of the tracker meanwhile is noted or void.
-    async fn pause(
-        &mut self,
-        time: Duration,
-        stop: &mut tokio::sync::watch::Receiver<bool>,
-    ) -> Result<(), Left> {
-        let over = rt::sleep(time);
+    /// One connection, from trying to its end: why it ended.
+    async fn connection(&mut self, wishes: &mut Wishes) -> Result<String, Left> {
+        let connected = tokio::select! {
+            biased;
+            wish = unwanted(wishes) => return wish.map(|()| RESTING.to_owned()),
+            connected = self.connector.connect(&self.url) => connected,
+        };
+        let mut socket = match connected {
+            Ok(socket) => socket,
+            Err(error) => return Ok(error),
+        };
+        let served = tokio::select! {
+            served = self.serve(&mut socket) => served.map(Some),
+            wish = unwanted(wishes) => wish.map(|()| None),
+        };
+        match served {
+            Ok(Some(error)) => Ok(error),
+            Ok(None) => {
+                self.leave(&mut socket).await;
+                Ok(RESTING.to_owned())
+            }
+            Err(Left) => {
+                self.leave(&mut socket).await;
+                Err(Left)
+            }
+        }
+    }
+
+    /// Waits, at most until the wish is said again; what else is wanted meanwhile is noted or void.
+    async fn pause(&mut self, time: Option<Duration>, wishes: &mut Wishes) -> Result<(), Left> {
+        let over = rt::sleep(time.unwrap_or_default());
         tokio::pin!(over);
         loop {
             tokio::select! {
-                () = &mut over => return Ok(()),
-                () = told(stop) => return Err(Left),
+                () = &mut over, if time.is_some() => return Ok(()),
+                said = wishes.changed() => {
+                    said.map_err(|_| Left)?;
+                    match *wishes.borrow_and_update() {
+                        Wish::Use => return Ok(()),
+                        Wish::Rest if time.is_some() => return Ok(()),
+                        Wish::Rest => {}
+                        Wish::Leave => return Err(Left),
+                    }
+                }
                 command = self.commands.recv() => self.note(&command.ok_or(Left)?),
             }
         }
@@ -331,11 +370,7 @@ impl Task {
     }
 
     /// One connection, until it ends: why.
-    async fn serve(
-        &mut self,
-        socket: &mut Socket,
-        stop: &mut tokio::sync::watch::Receiver<bool>,
-    ) -> Result<String, Left> {
+    async fn serve(&mut self, socket: &mut Socket) -> Result<String, Left> {
         self.joined = false;
         self.schedule.connected(self.clock.now());
         self.tell(TrackerEvent::Connected(self.id)).await?;
@@ -344,19 +379,14 @@ impl Task {
         loop {
             let now = self.clock.now();
             let wake = self.schedule.due().min(pinged + PING).saturating_sub(now);
+            let mut ping = false;
             let message = tokio::select! {
-                received = socket.next() => {
+                received = socket.receive() => {
                     heard = self.clock.now();
                     match received {
-                        Some(Ok(Message::Text(text))) => self.on_text(&text).await?,
-                        Some(Ok(Message::Close(frame))) => {
-                            let reason = frame.map(|frame| frame.reason.to_string());
-                            let reason = reason.filter(|reason| !reason.is_empty());
-                            return Ok(reason.unwrap_or_else(|| "closed by the tracker".to_owned()));
-                        }
-                        Some(Ok(_)) => {}
-                        Some(Err(error)) => return Ok(error.to_string()),
-                        None => return Ok("closed by the tracker".to_owned()),
+                        Received::Text(text) => self.on_text(&text).await?,
+                        Received::Other => {}
+                        Received::Closed(reason) => return Ok(reason),
                     }
                     None
                 }
@@ -365,7 +395,6 @@ impl Task {
                     self.note(&command);
                     self.message(command)
                 }
-                () = told(stop) => return Err(Left),
                 () = rt::sleep(wake) => {
                     let now = self.clock.now();
                     if now >= heard + SILENCE {
@@ -375,24 +404,37 @@ impl Task {
                         self.schedule.asked(now);
                         self.tell(TrackerEvent::Due(self.id)).await?;
                     }
-                    (now >= pinged + PING).then(|| {
-                        pinged = now;
-                        Message::Ping(Vec::new().into())
-                    })
+                    ping = now >= pinged + PING;
+                    None
                 }
             };
-            if let Some(message) = message {
-                match rt::timeout(SEND, socket.send(message)).await {
-                    Some(Ok(())) => {}
-                    Some(Err(error)) => return Ok(error.to_string()),
-                    None => return Ok("it does not read".to_owned()),
+            let sent = async {
+                if ping {
+                    pinged = self.clock.now();
+                    socket.ping(|| self.scrape()).await?;
                 }
+                match message {
+                    Some(message) => socket.send(message).await,
+                    None => Ok(()),
+                }
+            };
+            match rt::timeout(SEND, sent).await {
+                Some(Ok(())) => {}
+                Some(Err(error)) => return Ok(error),
+                None => return Ok("it does not read".to_owned()),
             }
         }
     }
 
-    fn message(&mut self, command: Command) -> Option<Message> {
-        let json = match command {
+    /// A question that changes nothing.
+    fn scrape(&self) -> String {
+        json(&ClientMessage::Scrape(Scrape {
+            info_hashes: vec![self.info_hash],
+        }))
+    }
+
+    fn message(&mut self, command: Command) -> Option<String> {
+        Some(match command {
             Command::Announce(offers) => {
                 let event = if self.joined {
                     Event::Update
@@ -415,8 +457,7 @@ impl Task {
                 }))
             }
             Command::Need(_) | Command::Interval(_) => return None,
-        };
-        Some(Message::text(json))
+        })
     }
 
     fn announce(&self, event: Event, offers: &[(OfferId, Arc<str>)]) -> String {
@@ -514,17 +555,21 @@ impl Task {
         let farewell = async {
             if self.joined {
                 let stopped = self.announce(Event::Stopped, &[]);
-                socket.send(Message::text(stopped)).await?;
+                let _ = socket.send(stopped).await;
             }
-            socket.close(None).await
+            socket.close().await;
         };
-        let _ = rt::timeout(STOP, farewell).await;
+        rt::timeout(STOP, farewell).await;
     }
 }
 
-/// Returns when we are told to leave, or nobody is left to tell us.
-async fn told(stop: &mut tokio::sync::watch::Receiver<bool>) {
-    let _ = stop.wait_for(|stop| *stop).await;
+/// Returns when the tracker is to be left alone, or fails when we are told to leave or nobody is
+/// left to tell us.
+async fn unwanted(wishes: &mut Wishes) -> Result<(), Left> {
+    match wishes.wait_for(|wish| *wish != Wish::Use).await.as_deref() {
+        Ok(Wish::Rest) => Ok(()),
+        _ => Err(Left),
+    }
 }
 
 fn json(message: &ClientMessage<'_>) -> String {
@@ -536,6 +581,10 @@ fn json(message: &ClientMessage<'_>) -> String {
 
 /// A session description as `RTCSessionDescription` has it in JSON.
 fn description(kind: &str, sdp: &str) -> Option<Box<RawValue>> {
-    let value = serde_json::json!({ "type": kind, "sdp": sdp });
-    serde_json::value::to_raw_value(&value).ok()
+    #[derive(Serialize)]
+    struct Description<'a> {
+        r#type: &'a str,
+        sdp: &'a str,
+    }
+    serde_json::value::to_raw_value(&Description { r#type: kind, sdp }).ok()
 }

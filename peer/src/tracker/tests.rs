@@ -2,7 +2,9 @@
 
 use std::net::SocketAddr;
 
+use futures_util::{SinkExt, StreamExt};
 use tokio::net::{TcpListener, TcpStream};
+use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::{WebSocketStream, accept_async};
 
 use super::*;
@@ -54,7 +56,7 @@ async fn say(connection: &mut Connection, message: &ServerMessage<'_>) {
 }
 
 fn join(urls: &[TrackerUrl]) -> (Trackers, mpsc::Receiver<TrackerEvent>) {
-    Trackers::spawn(urls, SWARM, ME, Duration::from_secs(30), &[])
+    Trackers::spawn(urls, SWARM, ME, Duration::from_secs(30))
 }
 
 #[tokio::test]
@@ -171,7 +173,7 @@ async fn a_lost_tracker_is_tried_again_and_delays_nobody() {
                 retry_in,
             } => {
                 assert_eq!((tracker.index(), &*error), (0, "connection refused"));
-                assert!(retry_in <= Duration::from_secs(60));
+                assert!(retry_in.unwrap() <= Duration::from_secs(60));
                 refused = true;
             }
             TrackerEvent::Connected(tracker) => {
@@ -194,6 +196,28 @@ async fn a_lost_tracker_is_tried_again_and_delays_nobody() {
         }
     }
     assert!(lost, "told before it was tried again");
+}
+
+#[tokio::test]
+async fn a_tracker_that_is_not_wanted_is_left_and_returned_to() {
+    let server = Server::bind().await;
+    let (trackers, mut events) = join(&[server.url()]);
+    let mut connection = server.accept().await;
+    trackers.announce(TrackerId::new(0), Vec::new());
+    assert_eq!(said(&mut connection).await["event"], "started");
+    trackers.use_them(false);
+    assert_eq!(said(&mut connection).await["event"], "stopped");
+    drop(connection);
+    loop {
+        if let TrackerEvent::Lost { retry_in, .. } = events.recv().await.unwrap() {
+            assert_eq!(retry_in, None, "not tried by itself");
+            break;
+        }
+    }
+    trackers.use_them(true);
+    let _connection = server.accept().await;
+    let event = events.recv().await.unwrap();
+    assert_eq!(event, TrackerEvent::Connected(TrackerId::new(0)));
 }
 
 #[tokio::test]
@@ -264,7 +288,7 @@ async fn a_silent_tracker_delays_nobody() {
 async fn a_new_interval_counts_at_once() {
     let server = Server::bind().await;
     let (trackers, mut events) =
-        Trackers::spawn(&[server.url()], SWARM, ME, Duration::from_secs(3600), &[]);
+        Trackers::spawn(&[server.url()], SWARM, ME, Duration::from_secs(3600));
     let mut connection = server.accept().await;
     let id = TrackerId::new(0);
     trackers.set_need(Need::Hungry);
@@ -303,11 +327,11 @@ async fn wss_needs_a_certificate_that_is_trusted() {
         let stream = acceptor.accept(stream).await.ok()?;
         accept_async(stream).await.ok()
     };
-    let client = socket::tls(&[]);
-    let (refused, _) = tokio::join!(socket::connect(&url, &client), serve());
-    let error = refused.err().expect("an unknown certificate is refused");
+    let client = Connector::new();
+    let (refused, _) = tokio::join!(client.connect(&url), serve());
+    let error = refused.expect_err("an unknown certificate is refused");
     assert!(error.contains("certificate"), "{error}");
-    let client = socket::tls(&[root]);
-    let (connected, _) = tokio::join!(socket::connect(&url, &client), serve());
+    let client = Connector::trusting(&[root]);
+    let (connected, _) = tokio::join!(client.connect(&url), serve());
     assert!(connected.is_ok());
 }

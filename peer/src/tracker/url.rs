@@ -4,7 +4,7 @@ use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};
 use std::str::FromStr;
 
-use tokio_tungstenite::tungstenite::http::Uri;
+use http::Uri;
 
 /// The address of a WebTorrent tracker.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -43,15 +43,18 @@ impl TrackerUrl {
     }
 
     /// Name or address, without the brackets of IPv6.
+    #[cfg(not(target_family = "wasm"))]
     pub(super) fn host(&self) -> &str {
         &self.host
     }
 
+    #[cfg(not(target_family = "wasm"))]
     pub(super) fn port(&self) -> u16 {
         let default = if self.secure { 443 } else { 80 };
         self.uri.port_u16().unwrap_or(default)
     }
 
+    #[cfg(not(target_family = "wasm"))]
     pub(super) const fn uri(&self) -> &Uri {
         &self.uri
     }

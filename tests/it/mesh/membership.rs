@@ -40,6 +40,27 @@ async fn a_wrong_password_or_topic_lets_nobody_in() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_link_that_is_cut_comes_back() {
+    let server = TestServer::start().await;
+    let mut alice = Peer::join("cut", options(&server)).await;
+    let mut bob = Peer::join("cut", options(&server)).await;
+    alice.links(1).await;
+    bob.links(1).await;
+    assert!(!alice.handle.peers()[0].browser);
+    let (from, to) = (alice.address(), bob.address());
+    assert_eq!(alice.handle.disconnect(to).await, Ok(true));
+    alice
+        .until(|event| (*event == Event::Disconnect(to)).then_some(()))
+        .await;
+    bob.until(|event| (*event == Event::Disconnect(from)).then_some(()))
+        .await;
+    alice.links(1).await;
+    assert_eq!(bob.links(1).await, [from].into());
+    let nobody = PeerId::new([9; 20]);
+    assert_eq!(alice.handle.disconnect(nobody).await, Ok(false));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_new_identifier_or_identity_leaves_and_joins() {
     let server = TestServer::start().await;
     let mut alice = Peer::join("here", options(&server)).await;

@@ -4,13 +4,13 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use axum::extract::State;
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{StatusCode, header};
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
 use serde::Serialize;
 
-use super::assets::{ASSETS, secure};
+use super::assets::{self, secure};
 use super::ice::ice_json;
 use super::tls::Tls;
 use super::trust;
@@ -22,7 +22,7 @@ use crate::metrics::{Role, Scope};
 pub(super) struct Peer(pub(super) IpAddr);
 
 pub(super) fn router(hub: Arc<Hub>, tls: Option<Tls>) -> Router {
-    let mut router = Router::new()
+    let router = assets::routes()
         .route("/ice.json", get(ice_json))
         .route("/stats", get(stats_page))
         .route("/stats.json", get(stats_json))
@@ -30,12 +30,6 @@ pub(super) fn router(hub: Arc<Hub>, tls: Option<Tls>) -> Router {
         .route("/readyz", get(readyz))
         .route("/metrics", get(metrics))
         .fallback(not_found);
-    for asset in ASSETS {
-        router = router.route(
-            asset.path,
-            get(move |headers: HeaderMap| async move { asset.respond(&headers) }),
-        );
-    }
     let trust = tls.filter(|tls| tls.trust().is_some());
     trust
         .map_or_else(Router::new, trust::router)
@@ -139,11 +133,12 @@ async fn stats_page(State(hub): State<Arc<Hub>>) -> Response {
     let page = format!(
         "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\
-         <title>Tracker statistics</title><link rel=\"stylesheet\" href=\"/style.css\"></head>\n\
+         <title>Tracker statistics</title><link rel=\"stylesheet\" href=\"{}\"></head>\n\
          <body><main><h1>Statistics</h1>\n<table>\n{rows}</table>\n\
          <p>The same for programs: <a href=\"/stats.json\">/stats.json</a>, \
          <a href=\"/metrics\">/metrics</a>. <a href=\"/\">Back to the page</a>.</p>\
-         </main></body></html>\n"
+         </main></body></html>\n",
+        assets::stylesheet()
     );
     let mut response = Html(page).into_response();
     secure(response.headers_mut());

@@ -1,25 +1,22 @@
-//! What a driver needs of its platform: tasks, timers, clocks, random bytes. Everything else in
-//! this crate takes time and randomness as inputs.
+//! Tasks, timers and clocks of tokio.
 
 use std::future::Future;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use rand::Rng;
 use tokio::time::Instant;
 
+/// What may move to another thread.
+pub(crate) trait MaybeSend: Send {}
+impl<T: Send> MaybeSend for T {}
+
 /// Runs a future on its own. It ends when it ends: nothing is ever aborted from outside.
-pub(crate) fn spawn(future: impl Future<Output = ()> + Send + 'static) {
+pub(crate) fn spawn(future: impl Future<Output = ()> + MaybeSend + 'static) {
     tokio::spawn(future);
 }
 
 /// Waits.
 pub(crate) async fn sleep(time: Duration) {
     tokio::time::sleep(time).await;
-}
-
-/// The future's result; `None` if it takes longer.
-pub(crate) async fn timeout<T>(time: Duration, future: impl Future<Output = T>) -> Option<T> {
-    tokio::time::timeout(time, future).await.ok()
 }
 
 /// Monotonic time since its making, and the time of day then.
@@ -55,13 +52,6 @@ impl Clock {
     pub(crate) const fn started_ms(&self) -> u64 {
         self.started_ms
     }
-}
-
-/// Bytes of the operating system's generator, through the thread's own.
-pub(crate) fn random<const N: usize>() -> [u8; N] {
-    let mut bytes = [0; N];
-    rand::rng().fill_bytes(&mut bytes);
-    bytes
 }
 
 /// Runs what takes long without waiting on a thread of its own.

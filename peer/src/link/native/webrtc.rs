@@ -19,7 +19,6 @@ use webrtc::peer_connection::{
     RTCIceTransportPolicy, SettingEngineBuilder,
 };
 
-use super::channel::HIGH_WATER;
 use super::connection::{Connection, Handler, Signals};
 use super::pending::{PendingAnswer, PendingOffer};
 use super::ports::{free_port, local_addresses, usable};
@@ -27,11 +26,7 @@ use super::runtime::LinkRuntime;
 use super::sdp::{Description, Kind, own_hosts, rewrite_own};
 use super::server::is_turn;
 use super::shared_port::SharedPort;
-use super::{IceServer, LinkError, LinkOptions, UdpPorts};
-
-/// Time for the channel to open once both descriptions are there. A wrong fingerprint gives no
-/// event at all, so this is what ends such an attempt.
-const OPEN: Duration = Duration::from_secs(25);
+use super::{HIGH_WATER, IceServer, LinkError, LinkOptions, OPEN, UdpPorts};
 
 /// Ports of a range that are tried for one link: that the first is lost to a race is rare.
 const PORT_TRIES: u32 = 4;

@@ -163,7 +163,7 @@ async fn reader_that_stalls() {
         sent += PIECE;
         assert!(sent < 32 * 1024 * 1024, "nothing slows the sender");
     }
-    assert!(sender.buffered().await.unwrap() <= channel::HIGH_WATER + PIECE);
+    assert!(sender.buffered().await.unwrap() <= HIGH_WATER + PIECE);
     let mut got = 0;
     while got < sent {
         match receiver.recv().await.unwrap() {

@@ -3,7 +3,6 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
 
 use shared::crypto::admission::Role;
 use tokio::sync::{mpsc, watch};
@@ -11,20 +10,9 @@ use tokio::time::{Instant, timeout_at};
 use webrtc::data_channel::{DataChannel, DataChannelEvent, RTCDataChannelInit};
 use webrtc::peer_connection::RTCSessionDescription;
 
-use super::channel::Terms;
 use super::connection::{Connection, Gathering, Signals, State};
 use super::sdp::{Description, Kind};
-use super::{Link, LinkError, Transport};
-
-/// Time for candidates after the first one: a STUN server that answers does so in 0.3 s or less,
-/// one that does not would hold the description back for 10.8 s.
-const GATHER: Duration = Duration::from_millis(1500);
-
-/// Time for the first candidate, which may have to come from a TURN server.
-const FIRST_CANDIDATE: Duration = Duration::from_secs(6);
-
-/// The channel's name; nobody depends on it.
-const LABEL: &str = "easypeers";
+use super::{FIRST_CANDIDATE, GATHER, LABEL, Link, LinkError, Terms, Transport};
 
 /// What an offer and an answer that wait have in common.
 #[derive(Debug)]

@@ -1,7 +1,7 @@
 //! An open link: sending, receiving, closing.
 //!
 //! In go byte slices of any length, cut into messages of at most 16 KiB; out come the other side's
-//! messages in order. Sending waits above [`HIGH_WATER`] until [`LOW_WATER`] is reached; the stack
+//! messages in order. Sending waits above `HIGH_WATER` until `LOW_WATER` is reached; the stack
 //! stops reading from the network when about 512 messages wait here.
 
 use std::fmt;
@@ -13,34 +13,11 @@ use shared::crypto::admission::Role;
 use tokio::sync::{Mutex, watch};
 use webrtc::data_channel::{DataChannel, DataChannelEvent};
 
-use super::LinkError;
 use super::connection::{Connection, State};
-
-/// Longest message sent. Every implementation takes 16 KiB (RFC 8831, section 6.6).
-const MAX_PIECE: usize = 16 * 1024;
-
-/// Bytes unacknowledged above which sending waits: covers 20 MB/s at 12 ms, 5 MB/s at 50 ms.
-pub(super) const HIGH_WATER: usize = 256 * 1024;
-
-/// Bytes unacknowledged below which sending goes on.
-const LOW_WATER: usize = 64 * 1024;
-
-/// Time for what was sent to be acknowledged before a close.
-const FLUSH: Duration = Duration::from_secs(1);
+use super::{FLUSH, HIGH_WATER, LOW_WATER, LinkError, LinkEvent, MAX_PIECE, Terms};
 
 /// First and longest pause between two looks at a full send buffer.
 const LOOK_AGAIN: (Duration, Duration) = (Duration::from_millis(1), Duration::from_millis(50));
-
-/// What a link tells.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum LinkEvent {
-    /// A message of the other side: the next bytes of the stream.
-    Data(Vec<u8>),
-    /// The other side stopped answering; time to ask whether it is there.
-    Suspect,
-    /// It answers again.
-    Recovered,
-}
 
 /// What both halves hold; the last one that goes closes the connection.
 struct Open {
@@ -55,16 +32,6 @@ impl fmt::Debug for Open {
             .field("connection", &self.connection)
             .finish_non_exhaustive()
     }
-}
-
-/// What a session description exchange came to.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Terms {
-    pub(super) role: Role,
-    pub(super) local_fingerprint: [u8; 32],
-    pub(super) remote_fingerprint: [u8; 32],
-    /// Longest message that the other side takes, in bytes.
-    pub(super) remote_max_message: usize,
 }
 
 /// An open link. Dropping it closes it.

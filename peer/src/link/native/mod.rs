@@ -1,0 +1,28 @@
+//! Links over the crate `webrtc`, which only this folder names.
+
+mod channel;
+mod connection;
+mod pending;
+mod ports;
+mod runtime;
+mod server;
+mod shared_port;
+#[cfg(test)]
+mod tests;
+mod webrtc;
+
+pub(crate) use self::channel::{Link, LinkReceiver, LinkSender};
+pub(crate) use self::pending::{PendingAnswer, PendingOffer};
+pub use self::ports::{ParsePortsError, UdpPorts};
+pub(crate) use self::webrtc::Transport;
+
+use super::{
+    FIRST_CANDIDATE, FLUSH, GATHER, HIGH_WATER, IceServer, LABEL, LOW_WATER, LinkError, LinkEvent,
+    LinkOptions, MAX_PIECE, OPEN, Terms, sdp,
+};
+
+impl From<::webrtc::error::Error> for LinkError {
+    fn from(error: ::webrtc::error::Error) -> Self {
+        Self::Stack(error.to_string())
+    }
+}
