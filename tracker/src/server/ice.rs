@@ -73,7 +73,8 @@ pub(super) async fn ice_json(
     let ice = hub.ice();
     if ice.urls.is_empty() {
         // Nothing is said, and clients have defaults of their own; no error in their consoles.
-        return StatusCode::NO_CONTENT.into_response();
+        let anybody = [(header::ACCESS_CONTROL_ALLOW_ORIGIN, "*")];
+        return (StatusCode::NO_CONTENT, anybody).into_response();
     }
     let origin = headers
         .get(header::ORIGIN)
