@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use e2e::TestServer;
-use easypeers::{Event, Identity, InfoHash, PeerId, SendError, State};
+use easypeers::{Event, Identity, InfoHash, PeerId, Receipt, SendError, State};
 
 use super::{Peer, options};
 
@@ -117,6 +117,39 @@ async fn settings_can_be_read_and_set() {
     assert_eq!(peer.timeout(), Duration::from_secs(3600));
     peer.close().await;
     assert_eq!(peer.set_max_peers(3).await, Err(SendError::Closed));
+}
+
+/// In compatibility mode an address may be anybody's. Whoever goes by one that is not that of its keys
+/// is a peer of Easypeers 1 to everybody: heard, never believed.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_address_of_choice_proves_nothing() {
+    let server = TestServer::start().await;
+    let compat = || {
+        let mut options = options(&server);
+        options.compat = true;
+        options
+    };
+    let chosen = [PeerId::new([0xab; 20]), PeerId::new([0xcd; 20])];
+    let mut options = compat();
+    options.address = Some(chosen[0]);
+    let mut alice = Peer::join("chosen", options).await;
+    assert_eq!(alice.address(), chosen[0]);
+    let mut bob = Peer::join("chosen", compat()).await;
+    assert_eq!(bob.links(1).await, [chosen[0]].into());
+    assert!(bob.handle.peers()[0].compat);
+    alice.handle.send("believe me").await.unwrap();
+    let message = bob.message().await;
+    assert_eq!((message.from, message.verified), (chosen[0], false));
+    let receipt = bob.handle.send_to(chosen[0], "just you").await;
+    assert_eq!(receipt, Ok(Receipt::Sent));
+    let message = alice.message().await;
+    assert!(message.direct && !message.verified);
+    assert_eq!(message.from, bob.address());
+
+    alice.handle.set_address(chosen[1]).await.unwrap();
+    assert_eq!(alice.address(), chosen[1]);
+    assert_eq!(gone(&mut bob).await, chosen[0]);
+    assert_eq!(bob.links(1).await, [chosen[1]].into());
 }
 
 async fn gone(peer: &mut Peer) -> PeerId {

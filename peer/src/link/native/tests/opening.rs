@@ -65,5 +65,6 @@ async fn a_link_opens_much_sooner_than_the_bare_stack() {
         );
         bare = bare.min(bare_now.await);
     }
+    println!("{ours:?}, the bare stack {bare:?}");
     assert!(ours * 4 < bare, "ours {ours:?}, the bare stack {bare:?}");
 }
