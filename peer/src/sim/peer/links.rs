@@ -3,8 +3,9 @@
 use rand::RngExt;
 
 use super::{Turn, VERIFY};
-use crate::mesh::{Input, LinkId};
+use crate::mesh::{Goodbye, Input, LinkId, Reason};
 use crate::signal;
+use crate::sim::check;
 use crate::sim::network::{Conn, Stage};
 use crate::sim::slab::index;
 use crate::sim::world::{Answer, What, World};
@@ -137,12 +138,15 @@ impl Turn<'_> {
     }
 
     /// The mesh closes a link; its task ends a little later.
-    pub(super) fn close(&mut self, link: LinkId) {
+    pub(super) fn close(&mut self, link: LinkId, goodbye: Option<&Goodbye>) {
         self.changed = true;
         let c = index(link.0 as usize);
         let now = self.core.clock;
+        let side = self.world.conns[c as usize].side_of(self.p);
+        if self.world.conns[c as usize].ends[side].up {
+            self.note_close(c, side, goodbye);
+        }
         let conn = &mut self.world.conns[c as usize];
-        let side = conn.side_of(self.p);
         if conn.ends[side].stage == Stage::Closed {
             return;
         }
@@ -161,6 +165,25 @@ impl Turn<'_> {
         self.world
             .queue
             .push(now + MS, What::Closed { conn: c, side });
+    }
+
+    /// A link that counted is closed; without a goodbye, since its peer is taken for dead.
+    fn note_close(&mut self, c: u32, side: usize, goodbye: Option<&Goodbye>) {
+        let far = self.world.conns[c as usize].ends[1 - side];
+        if goodbye.is_none()
+            && far.stage == Stage::Admitted
+            && self.world.peers[far.peer as usize].alive
+            && self.world.reaches(self.p, far.peer)
+        {
+            self.world.costs.accused += 1;
+        }
+        if goodbye.is_some_and(|goodbye| goodbye.reason == Reason::Split) {
+            self.replaced += 1;
+        }
+        if check::ON {
+            let verdict = self.world.checks.on_close((c, side), goodbye);
+            check::hold(self.world, self.p, verdict);
+        }
     }
 
     pub(in crate::sim) fn on_suspect(&mut self, c: u32) {

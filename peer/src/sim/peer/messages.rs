@@ -42,7 +42,7 @@ impl Turn<'_> {
             has: Vec::new(),
             message,
         };
-        self.send(&links, packet, Class::Own);
+        self.transmit(&links, packet, Class::Own);
     }
 
     pub(super) fn sign(&mut self, kind: Kind, size: usize) -> Arc<Signed> {

@@ -11,8 +11,6 @@ mod messages;
 mod packets;
 mod signalling;
 
-use std::time::Duration;
-
 use rand::RngExt;
 use shared::crypto::PublicKeys;
 use shared::crypto::envelope::Kind;
@@ -55,6 +53,8 @@ pub(super) struct Peer {
     pub(super) dropper: bool,
     pub(super) timers: Timers,
     pub(super) degree: u32,
+    /// Since when it has fewer than two links.
+    pub(super) low_since: Option<Time>,
     /// When it first had one link, and two.
     pub(super) first_link: Option<Time>,
     pub(super) second_link: Option<Time>,
@@ -89,6 +89,9 @@ pub(super) struct Turn<'a> {
     pub(super) p: u32,
     /// Links changed.
     changed: bool,
+    /// Links that came up; links that were closed for others.
+    risen: u32,
+    replaced: u32,
 }
 
 impl World {
@@ -104,7 +107,7 @@ impl World {
             started_ms: EPOCH_MS + self.now / MS,
             max_peers: self.max_peers,
             rate: Limits::default().author,
-            history: Duration::ZERO,
+            history: time(self.history),
             flip_interval: BROWSER_FLIP_INTERVAL,
             seed: self.rng.random(),
         };
@@ -134,6 +137,7 @@ impl World {
             dropper: false,
             timers,
             degree: 0,
+            low_since: Some(self.now),
             first_link: None,
             second_link: None,
         });
@@ -153,6 +157,8 @@ impl World {
             core: &mut core,
             p,
             changed: false,
+            risen: 0,
+            replaced: 0,
         };
         act(&mut turn);
         turn.settle();
@@ -160,8 +166,8 @@ impl World {
         if turn.changed {
             turn.note_links();
         }
-        if cfg!(debug_assertions) {
-            check::peer(turn.world, p, &turn.core.mesh);
+        if check::ON {
+            check::on_turn(turn.world, p, &turn.core.mesh, turn.risen, turn.replaced);
         }
         let due = core.deadline(self.peers[p as usize].born);
         self.wake(p, &mut core, due);
@@ -173,7 +179,7 @@ impl World {
         let Timers(late) = self.peers[p as usize].timers;
         let due = due.max(core.clock + MS);
         let due = if late > 0 {
-            due.next_multiple_of(late)
+            due.checked_next_multiple_of(late).unwrap_or(Time::MAX)
         } else {
             due
         };
@@ -307,14 +313,20 @@ impl Turn<'_> {
             degree += u32::from(up);
             let conn = &mut self.world.conns[*c as usize];
             let side = conn.side_of(self.p);
-            let before = conn.is_up();
+            let (whole, before) = (conn.is_up(), conn.ends[side].up);
             conn.ends[side].up = up;
-            if conn.is_up() && !before {
-                self.world.costs.links += 1;
+            self.world.costs.links += u64::from(conn.is_up() && !whole);
+            if up && !before {
+                self.risen += 1;
+                if check::ON {
+                    let verdict = self.world.checks.on_up(*c, conn, side);
+                    check::hold(self.world, self.p, verdict);
+                }
             }
         }
         let peer = &mut self.world.peers[self.p as usize];
         peer.degree = degree;
+        peer.low_since = (degree < 2).then(|| peer.low_since.unwrap_or(self.core.clock));
         if degree >= 1 && peer.first_link.is_none() {
             peer.first_link = Some(self.core.clock);
         }
@@ -330,7 +342,7 @@ impl Turn<'_> {
                 packet,
                 class,
             } => self.send(&links, packet, class),
-            Output::Close { link, .. } => self.close(link),
+            Output::Close { link, goodbye } => self.close(link, goodbye.as_ref()),
             Output::Invite { id, peer } => {
                 let offer_id = OfferId::new(*id.as_bytes());
                 self.signal(signal::Input::Invite { peer, offer_id });
@@ -346,6 +358,10 @@ impl Turn<'_> {
             }
             Output::Deliver { message, hops } | Output::DeliverLarge { message, hops, .. } => {
                 let at = self.core.clock;
+                if check::ON {
+                    let verdict = self.world.checks.on_delivered(self.p, message.id);
+                    check::hold(self.world, self.p, verdict);
+                }
                 self.world.count_delivery(self.p, &message.id, hops, at);
             }
             Output::Published(_) | Output::NotPublished { .. } => {}

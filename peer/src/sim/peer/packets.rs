@@ -1,6 +1,7 @@
 //! What goes along links: charged, delayed, lost; what arrives is checked as a node does.
 
 use shared::PeerId;
+use shared::crypto::envelope::Kind;
 use shared::wire::frame::Pushed;
 
 use super::{Turn, VERIFY};
@@ -8,6 +9,7 @@ use crate::mesh::gossip::Arrival;
 use crate::mesh::message::{Class, Packet};
 use crate::mesh::{Input, LinkId};
 use crate::node::frames;
+use crate::sim::check;
 use crate::sim::network::Stage;
 use crate::sim::slab::index;
 use crate::sim::world::{Parcel, What, World};
@@ -51,12 +53,15 @@ impl World {
         }
         if let Some((id, pushed)) = known {
             self.count_copy(&id);
+            if check::ON {
+                self.checks.on_duplicate((c, side), id);
+            }
             self.turn(p, |turn| turn.mesh(Input::Duplicate { link, id, pushed }));
         } else if let Some(packet) = packet {
             if let Packet::Gossip { message, .. } = &packet {
                 self.count_copy(&message.id);
             }
-            self.turn(p, |turn| turn.on_packet(link, packet));
+            self.turn(p, |turn| turn.on_packet(c, side, packet));
         }
     }
 
@@ -73,7 +78,26 @@ impl World {
 }
 
 impl Turn<'_> {
+    /// Sends what the mesh wants sent.
     pub(super) fn send(&mut self, links: &[LinkId], packet: Packet, class: Class) {
+        if check::ON {
+            for link in links {
+                let c = index(link.0 as usize);
+                let conn = &self.world.conns[c as usize];
+                let side = conn.side_of(self.p);
+                let far = conn.ends[1 - side].peer;
+                if conn.ends[side].stage == Stage::Admitted {
+                    let to = self.world.peers[far as usize].id;
+                    let checks = &mut self.world.checks;
+                    let verdict = checks.on_sent(self.p, (c, side), to, &packet);
+                    check::hold(self.world, self.p, verdict);
+                }
+            }
+        }
+        self.transmit(links, packet, class);
+    }
+
+    pub(super) fn transmit(&mut self, links: &[LinkId], packet: Packet, class: Class) {
         if self.world.peers[self.p as usize].dropper && is_for_others(&packet, self.me()) {
             return;
         }
@@ -81,7 +105,11 @@ impl Turn<'_> {
         if let Packet::Route { sealed, .. } = &packet {
             self.world.count_send(&sealed.id, links.len());
         }
-        let control = !matches!(packet, Packet::Gossip { .. } | Packet::Chunk { .. });
+        let control = match &packet {
+            Packet::Gossip { message, .. } => message.kind == Kind::Beacon,
+            Packet::Chunk { .. } => false,
+            _ => true,
+        };
         let now = self.core.clock;
         let parcel = self.world.parcels.insert(Parcel {
             packet,
@@ -108,8 +136,13 @@ impl Turn<'_> {
                 continue;
             }
             let conn = &mut world.conns[c as usize];
+            let may_drop = class != Class::Control;
+            if may_drop && world.distances.drops(&mut world.rng) {
+                world.costs.dropped += 1;
+                continue;
+            }
             let extra = world.distances.loss(conn.latency, &mut world.rng);
-            match conn.pass(far, now, extra, class != Class::Control) {
+            match conn.pass(far, now, extra, may_drop) {
                 Some(at) => {
                     receivers += 1;
                     let side = far as u8;
@@ -129,7 +162,21 @@ impl Turn<'_> {
         }
     }
 
-    pub(super) fn on_packet(&mut self, link: LinkId, packet: Packet) {
+    fn on_packet(&mut self, c: u32, side: usize, packet: Packet) {
+        let link = LinkId(c.into());
+        if let Packet::Gossip {
+            pushed, message, ..
+        } = &packet
+            && *pushed != Pushed::Pulled
+            && !self.core.mesh.is_within_rate(self.now(), message.origin)
+        {
+            let origin = message.origin;
+            return self.mesh(Input::Excess { link, origin });
+        }
+        if check::ON {
+            let up = self.core.mesh.up_peer(link).is_some();
+            self.world.checks.on_taken(self.p, (c, side), up, &packet);
+        }
         let input = match packet {
             Packet::Gossip {
                 hops,
@@ -137,20 +184,15 @@ impl Turn<'_> {
                 has,
                 message,
             } => {
-                let (now, origin) = (self.now(), message.origin);
-                if pushed != Pushed::Pulled && !self.core.mesh.is_within_rate(now, origin) {
-                    Input::Excess { link, origin }
-                } else {
-                    self.core.clock += VERIFY;
-                    self.world.costs.verified += 1;
-                    Input::Gossip(Arrival {
-                        link,
-                        hops,
-                        pushed,
-                        has,
-                        message,
-                    })
-                }
+                self.core.clock += VERIFY;
+                self.world.costs.verified += 1;
+                Input::Gossip(Arrival {
+                    link,
+                    hops,
+                    pushed,
+                    has,
+                    message,
+                })
             }
             Packet::Chunk {
                 message,
