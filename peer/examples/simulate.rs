@@ -1,5 +1,6 @@
 //! The mesh in virtual time: runs scenarios of `peer/scenarios`, prints what came of them beside
-//! their bars, and exits with 1 if one is missed.
+//! their bars, and exits with 1 if one is missed; compared with a baseline, if something is worse
+//! than there, or missed and was not.
 //!
 //! ```sh
 //! cargo run --release -p peer --example simulate -- --peers 10000 --seed 1 --scenario all
@@ -17,7 +18,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, bail};
 use clap::Parser;
-use easypeers::sim::{Progress, Report, Scenario, run};
+use easypeers::sim::{Baseline, Progress, Report, Scenario, run};
 
 /// Runs meshes of thousands of peers in virtual time.
 #[derive(Debug, Parser)]
@@ -32,8 +33,14 @@ struct Arguments {
     #[arg(long, default_value = "all")]
     scenario: String,
     /// Write all figures to this file
-    #[arg(long)]
+    #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
+    /// Compare with the figures in this file: what is worse fails, a bar missed before does not
+    #[arg(long, value_name = "FILE")]
+    baseline: Option<PathBuf>,
+    /// Write the figures to compare with to this file
+    #[arg(long, value_name = "FILE")]
+    write_baseline: Option<PathBuf>,
     /// Print all figures, not only those with bars
     #[arg(long)]
     verbose: bool,
@@ -57,6 +64,11 @@ fn main() -> anyhow::Result<ExitCode> {
     if scenarios.is_empty() {
         bail!("no scenario {}; see --list", arguments.scenario);
     }
+    let baseline = arguments
+        .baseline
+        .as_deref()
+        .map(read_baseline)
+        .transpose()?;
     let mut reports = Vec::new();
     for scenario in &scenarios {
         let report = simulate(scenario, &arguments);
@@ -69,16 +81,44 @@ fn main() -> anyhow::Result<ExitCode> {
         reports.push(report);
     }
     if let Some(path) = &arguments.json {
-        let json = serde_json::to_string_pretty(&reports)?;
-        std::fs::write(path, json + "\n").with_context(|| path.display().to_string())?;
+        write(path, &reports)?;
+    }
+    if let Some(path) = &arguments.write_baseline {
+        write(
+            path,
+            &Baseline::new(arguments.peers, arguments.seed, &reports),
+        )?;
     }
     let missed = reports.iter().filter(|report| !report.kept()).count();
     if missed > 0 {
         println!("{missed} of {} scenarios miss a bar", reports.len());
-        return Ok(ExitCode::FAILURE);
+    } else {
+        println!("all bars kept");
     }
-    println!("all bars kept");
-    Ok(ExitCode::SUCCESS)
+    let failed = match &baseline {
+        Some(baseline) => {
+            let worse = reports
+                .iter()
+                .flat_map(|report| baseline.regressions(report));
+            worse.inspect(|worse| println!("worse: {worse}")).count() > 0
+        }
+        None => missed > 0,
+    };
+    Ok(if failed {
+        ExitCode::FAILURE
+    } else {
+        ExitCode::SUCCESS
+    })
+}
+
+fn read_baseline(path: &Path) -> anyhow::Result<Baseline> {
+    let read = || anyhow::Ok(serde_json::from_str(&std::fs::read_to_string(path)?)?);
+    read().with_context(|| path.display().to_string())
+}
+
+fn write(path: &Path, value: &impl serde::Serialize) -> anyhow::Result<()> {
+    let json = serde_json::to_string_pretty(value)?;
+    std::fs::write(path, json + "\n").with_context(|| path.display().to_string())
 }
 
 fn simulate(scenario: &Scenario, arguments: &Arguments) -> Report {

@@ -10,15 +10,12 @@ use super::{Time, seconds};
 pub(super) struct Bits(Vec<u64>);
 
 impl Bits {
-    /// Sets one; whether it was not set.
-    pub(super) fn set(&mut self, at: u32) -> bool {
+    pub(super) fn set(&mut self, at: u32) {
         let (word, bit) = (at as usize / 64, 1 << (at % 64));
         if word >= self.0.len() {
             self.0.resize(word + 1, 0);
         }
-        let new = self.0[word] & bit == 0;
         self.0[word] |= bit;
-        new
     }
 
     pub(super) fn has(&self, at: u32) -> bool {
@@ -40,6 +37,8 @@ pub(super) struct Tracked {
     pub(super) copies: u64,
     pub(super) last_hop: u8,
     pub(super) last: Time,
+    /// Links from its author to the farthest, along the shortest ways that there were.
+    pub(super) depth: usize,
 }
 
 /// A direct message that is followed.
@@ -115,6 +114,8 @@ pub(super) struct Costs {
     /// Connections made, each side counted; those that both sides came to count.
     pub(super) connections: u64,
     pub(super) links: u64,
+    /// Neighbours taken for dead that were not.
+    pub(super) accused: u64,
     /// Signatures checked.
     pub(super) verified: u64,
     /// Frames that found a full queue.
@@ -164,6 +165,7 @@ impl World {
             copies: 0,
             last_hop: 0,
             last: at,
+            depth: self.depth(origin),
         });
     }
 
@@ -176,11 +178,13 @@ impl World {
     pub(super) fn count_delivery(&mut self, p: u32, id: &MessageId, hops: u8, at: Time) {
         if let Some(tracked) = self.by_id.get(id) {
             let tracked = &mut self.tracked[*tracked as usize];
-            let new = tracked.got.set(p);
-            debug_assert!(new, "a message is delivered once");
+            tracked.got.set(p);
             tracked.delivered += 1;
-            tracked.last_hop = tracked.last_hop.max(hops);
-            tracked.last = tracked.last.max(at);
+            // Who came later and asked for what was before is not the last of those who were there.
+            if tracked.expected.has(p) {
+                tracked.last_hop = tracked.last_hop.max(hops);
+                tracked.last = tracked.last.max(at);
+            }
         }
     }
 
@@ -235,19 +239,54 @@ impl World {
         }
     }
 
+    /// Links from a peer to the farthest that can be reached, breadth first.
+    fn depth(&self, from: u32) -> usize {
+        let mut neighbors = vec![Vec::new(); self.live.len()];
+        for [a, b] in self.edges() {
+            neighbors[a].push(b);
+            neighbors[b].push(a);
+        }
+        let mut depth = 0;
+        let mut level = vec![self.peers[from as usize].live_at];
+        let mut seen = Bits::default();
+        seen.set(super::slab::index(level[0]));
+        loop {
+            let mut next = Vec::new();
+            for at in level
+                .drain(..)
+                .flat_map(|at| std::mem::take(&mut neighbors[at]))
+            {
+                if !seen.has(super::slab::index(at)) {
+                    seen.set(super::slab::index(at));
+                    next.push(at);
+                }
+            }
+            if next.is_empty() {
+                return depth;
+            }
+            depth += 1;
+            level = next;
+        }
+    }
+
+    /// Links that both sides count, as places among the living.
+    fn edges(&self) -> impl Iterator<Item = [usize; 2]> {
+        let up = self.conns.iter().filter(|conn| conn.is_up());
+        let peers = up.map(|conn| conn.ends.map(|end| &self.peers[end.peer as usize]));
+        peers
+            .filter(|peers| peers.iter().all(|peer| peer.alive))
+            .map(|peers| peers.map(|peer| peer.live_at))
+    }
+
     /// Components by union-find over the links that both sides count.
     pub(super) fn graph(&self) -> Graph {
         let mut parents: Vec<u32> = (0..super::slab::index(self.live.len())).collect();
         let mut graph = Graph::default();
-        for conn in self.conns.iter().filter(|conn| conn.is_up()) {
-            let [a, b] = conn.ends.map(|end| &self.peers[end.peer as usize]);
-            if !a.alive || !b.alive {
-                continue;
-            }
+        let side = |at: usize| self.peers[self.live[at] as usize].side;
+        for [a, b] in self.edges() {
             graph.edges += 1;
-            graph.bridges += usize::from(a.side != b.side);
-            let a = root(&mut parents, a.live_at);
-            let b = root(&mut parents, b.live_at);
+            graph.bridges += usize::from(side(a) != side(b));
+            let (a, b) = (root(&mut parents, a), root(&mut parents, b));
             parents[a as usize] = b;
         }
         let mut sizes = vec![0usize; parents.len()];

@@ -7,8 +7,10 @@
 //! - `network`, `tracker`: what lies between nodes.
 //! - `steps`: what a scenario lets happen.
 //! - `measure`, `report`: what came of it, beside the bars.
+//! - `baseline`: what came of it an earlier time.
 //! - `check`: what must hold at every step; in debug builds.
 
+mod baseline;
 mod check;
 mod measure;
 mod network;
@@ -25,6 +27,7 @@ mod world;
 
 use std::time::Duration;
 
+pub use baseline::Baseline;
 pub use report::{Figure, Report};
 pub use scenario::Scenario;
 

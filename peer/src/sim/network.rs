@@ -165,6 +165,11 @@ impl Distances {
         extra
     }
 
+    /// Whether a frame is lost, if it may be.
+    pub(super) fn drops(&self, rng: &mut StdRng) -> bool {
+        self.network.dropped > 0.0 && rng.random::<f64>() < self.network.dropped
+    }
+
     /// From both descriptions to an open connection.
     pub(super) fn ice(rng: &mut StdRng) -> Time {
         rng.random_range(300 * MS..3 * SECOND)

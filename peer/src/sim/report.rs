@@ -27,6 +27,18 @@ pub struct Figure {
     pub at_least: Option<f64>,
     /// Whether the bar is kept; true without one.
     pub kept: bool,
+    /// How much worse than before it may be.
+    #[serde(skip)]
+    tolerance: Option<f64>,
+}
+
+impl Figure {
+    /// How much worse than an earlier value it may be: chance moves it with every change. Without a
+    /// word in the scenario, a quarter of what is to be small, a hundredth of what is to be large.
+    pub(super) fn tolerance(&self, before: f64) -> f64 {
+        let part = if self.at_most.is_some() { 0.25 } else { 0.01 };
+        self.tolerance.unwrap_or(before * part)
+    }
 }
 
 /// What came of a run.
@@ -170,6 +182,7 @@ impl World {
                 at_most: limit.filter(|(_, least)| !least).map(|(limit, _)| limit),
                 at_least: limit.filter(|(_, least)| *least).map(|(limit, _)| limit),
                 kept,
+                tolerance: bar.tolerance,
             }
         };
         Report {
@@ -212,6 +225,8 @@ impl World {
         all.add("cost", "connections_per_hour", per_hour);
         let per_link = costs.connections as f64 / (2 * costs.links) as f64;
         all.add("cost", "connections_per_link", per_link);
+        let per_hour = 3600.0 * per_second(costs.accused);
+        all.add("cost", "false_disconnects_per_hour", per_hour);
         all.add("cost", "verified_per_s", per_second(costs.verified));
         all.add("cost", "dropped", costs.dropped as f64);
         all.add("cost", "announces", self.announces as f64);
@@ -242,9 +257,30 @@ impl World {
         let hops = || of_step().map(|tracked| f64::from(tracked.last_hop));
         all.add(label, "last_hop", most(hops()));
         all.add(label, "last_hop_mean", mean(hops()));
+        let depths = || of_step().map(|tracked| float(tracked.depth));
+        all.add(label, "bfs_depth", most(depths()));
+        all.add(label, "bfs_depth_mean", mean(depths()));
+        let (expected, got) = self.caught_up(step);
+        all.add(label, "history_percent", share(got, expected));
         let copies = of_step().map(|tracked| tracked.copies).sum::<u64>() as f64;
         let delivered = of_step().map(|tracked| tracked.delivered).sum::<u64>() as f64;
         all.add(label, "extra_copies", copies / delivered - 1.0);
+    }
+
+    /// Of newcomers and messages from before they came that they want: how many, how many came.
+    fn caught_up(&self, step: u32) -> (u64, u64) {
+        let mut counts = (0, 0);
+        for (_, p) in &self.newcomers {
+            let peer = &self.peers[*p as usize];
+            let wanted = peer.born.saturating_sub(self.history)..peer.born;
+            let messages = self.tracked.iter();
+            let of_step = messages.filter(|tracked| tracked.step == step && peer.alive);
+            for tracked in of_step.filter(|tracked| wanted.contains(&tracked.at)) {
+                counts.0 += 1;
+                counts.1 += u64::from(tracked.got.has(*p));
+            }
+        }
+        counts
     }
 
     fn measure_directs(&self, step: u32, label: &str, all: &mut Measures) {

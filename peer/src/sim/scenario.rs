@@ -14,6 +14,9 @@ pub struct Scenario {
     /// Links that a peer keeps.
     #[serde(default = "six")]
     pub(super) max_peers: usize,
+    /// Seconds of what was said before they came that peers want.
+    #[serde(default)]
+    pub(super) history_s: f64,
     #[serde(default)]
     pub(super) network: Network,
     #[serde(default)]
@@ -44,6 +47,8 @@ pub(super) struct Network {
     pub(super) latency: Latency,
     /// Part of the frames that are sent again.
     pub(super) loss: f64,
+    /// Part of the frames that a slow neighbour loses, of those that may be dropped.
+    pub(super) dropped: f64,
     /// Part of the connections that break in a minute.
     pub(super) resets: f64,
     /// Part of the pairs that never connect.
@@ -58,6 +63,7 @@ impl Default for Network {
         Self {
             latency: Latency::Uniform,
             loss: 0.0,
+            dropped: 0.0,
             resets: 0.0,
             unreachable: 0.1,
             late: 0.0,
@@ -184,6 +190,8 @@ pub(super) struct Bar {
     pub(super) at_most: Vec<f64>,
     #[serde(default)]
     pub(super) at_least: Vec<f64>,
+    /// How much worse than in the baseline it may be.
+    pub(super) tolerance: Option<f64>,
 }
 
 impl Bar {

@@ -40,11 +40,13 @@ impl World {
                 self.join(Some(step), count, from_seconds(over_s));
             }
             Action::Kill { share } => {
+                self.disturb();
                 for p in self.some(share) {
                     self.stop_peer(p, true);
                 }
             }
             Action::Leave { share } => {
+                self.disturb();
                 for p in self.some(share) {
                     self.stop_peer(p, false);
                 }
@@ -64,6 +66,7 @@ impl World {
                     self.peers[p as usize].side = true;
                 }
                 self.split = true;
+                self.disturb();
                 for c in 0..self.conns.len() {
                     let [a, b] = self.conns[c].ends.map(|end| end.peer);
                     if self.conns[c].is_up() && !self.reaches(a, b) {
@@ -73,6 +76,7 @@ impl World {
                 self.queue.push(self.now + from_seconds(for_s), What::Heal);
             }
             Action::Droppers { share } => {
+                self.disturb();
                 for p in self.some(share) {
                     self.peers[p as usize].dropper = true;
                 }

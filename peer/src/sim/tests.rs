@@ -6,7 +6,7 @@ fn scenario(text: &str) -> Scenario {
     toml::from_str(text).unwrap()
 }
 
-fn simulate(text: &str, peers: usize, seed: u64) -> Report {
+pub(super) fn simulate(text: &str, peers: usize, seed: u64) -> Report {
     println!("seed {seed}");
     run(&scenario(text), peers, seed, &mut |_| {})
 }

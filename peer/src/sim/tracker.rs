@@ -271,6 +271,7 @@ impl World {
     /// The tracker stops, and all connections to it with it, or comes back.
     pub(super) fn set_tracker(&mut self, up: bool) {
         self.tracker.up = up;
+        self.disturb();
         if !up {
             for member in std::mem::take(&mut self.tracker.members) {
                 self.peers[member as usize].member_at = None;

@@ -6,6 +6,7 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use shared::{MessageId, OfferId};
 
+use super::check::{self, Checks};
 use super::measure::{Costs, Direct, Flood, Tracked, Watch};
 use super::network::{Conn, Distances, mix};
 use super::peer::{Peer, Timers};
@@ -130,6 +131,8 @@ pub(super) struct World {
     pub(super) rng: StdRng,
     pub(super) distances: Distances,
     pub(super) max_peers: usize,
+    pub(super) history: Time,
+    pub(super) seed: u64,
     /// As many as were asked for.
     pub(super) size: usize,
     pub(super) peers: Vec<Peer>,
@@ -161,6 +164,7 @@ pub(super) struct World {
     pub(super) direct_by_id: HashMap<MessageId, u32>,
     pub(super) newcomers: Vec<(u32, u32)>,
     pub(super) floods: Vec<Flood>,
+    pub(super) checks: Checks,
 }
 
 impl World {
@@ -175,6 +179,8 @@ impl World {
                 network: scenario.network,
             },
             max_peers: scenario.max_peers,
+            history: from_seconds(scenario.history_s),
+            seed,
             size,
             peers: Vec::new(),
             live: Vec::new(),
@@ -201,6 +207,7 @@ impl World {
             direct_by_id: HashMap::new(),
             newcomers: Vec::new(),
             floods: Vec::new(),
+            checks: Checks::default(),
         };
         let first = world.part(scenario.start.share);
         world.join(None, first, from_seconds(scenario.start.over_s));
@@ -279,9 +286,15 @@ impl World {
             What::Direct { step, left } => self.on_direct(step, left),
             What::SendDirect(direct) => self.on_send_direct(direct),
             What::Flood(step) => self.on_flood(step),
-            What::Heal => self.split = false,
+            What::Heal => {
+                self.split = false;
+                self.disturb();
+            }
             What::Look => {
                 self.look();
+                if check::ON {
+                    check::on_look(self);
+                }
                 self.queue.push(self.now + self.look, What::Look);
             }
             What::Begin => self.begin(),
@@ -326,6 +339,11 @@ impl World {
                 self.queue.push(at, What::Reset(c));
             }
         }
+    }
+
+    /// The mesh is not at rest.
+    pub(super) const fn disturb(&mut self) {
+        self.checks.disturbed = self.now;
     }
 
     /// A part of all peers.
