@@ -43,6 +43,11 @@ cargo clippy --workspace --all-targets --locked -- -D warnings
 step 'unit, property and integration tests'
 cargo test --workspace --locked
 
+step 'meshes in virtual time: nothing worse than the baseline'
+# Optimised as a whole it counts the same, some minutes later.
+cargo run --release --locked --config 'profile.release.lto="off"' -p peer --example simulate -- \
+  --peers 1000 --seed 1 --scenario all --baseline peer/scenarios/baseline.json
+
 step 'deploy/: its files, then what they are for'
 bash tests/deploy/files.sh
 cargo test --locked -p e2e --test it -- --ignored deploy::
