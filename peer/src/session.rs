@@ -35,6 +35,13 @@ pub(crate) struct Credentials {
     pub(crate) kind: Kind,
 }
 
+impl Credentials {
+    /// Whether our address is that of our keys. If not, nobody takes us for a member.
+    pub(crate) fn are_provable(&self) -> bool {
+        self.address == self.identity.address()
+    }
+}
+
 /// What the link below tells about itself.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Channel {
@@ -224,7 +231,7 @@ impl Session {
         };
         let mut payload = Vec::with_capacity(256);
         let mut ours = ExtensionHandshake::ours(hello, self.credentials.compat);
-        if self.credentials.address != self.credentials.identity.address() {
+        if !self.credentials.are_provable() {
             ours.ep2 = None;
         }
         ours.encode(&mut payload);
@@ -245,7 +252,7 @@ impl Session {
             return Ok(None);
         };
         let theirs = ExtensionHandshake::decode(payload)?;
-        let provable = self.credentials.address == self.credentials.identity.address();
+        let provable = self.credentials.are_provable();
         let Some(ep2) = theirs.ep2.filter(|_| provable) else {
             return self.on_compat(peer, theirs.sw_easypeers.map(Into::into));
         };

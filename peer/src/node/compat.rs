@@ -237,7 +237,9 @@ impl Swarm {
             self.stats.rejected += 1;
             return;
         };
-        if is_bridges(&read.id) || compat.seen.contains(&bridged_id(&read.id)) {
+        // A member hears it from the mesh, where it is signed.
+        let known = self.credentials.are_provable() && is_bridges(&read.id);
+        if known || compat.seen.contains(&bridged_id(&read.id)) {
             self.stats.duplicates += 1;
             return;
         }
@@ -373,8 +375,14 @@ impl Swarm {
         if !ours {
             has.push(me);
         }
+        // Whoever is no member is no bridge: no mesh brings its message to others.
+        let id = if self.credentials.are_provable() {
+            original_id(signed.id)
+        } else {
+            message::message_id(&text, u64::from_ne_bytes(rt::random()))
+        };
         let work = Work::Make {
-            id: original_id(signed.id),
+            id,
             from: if ours { me } else { signed.origin },
             to: None,
             has,

@@ -140,6 +140,9 @@ async fn an_address_of_choice_proves_nothing() {
     alice.handle.send("believe me").await.unwrap();
     let message = bob.message().await;
     assert_eq!((message.from, message.verified), (chosen[0], false));
+    bob.handle.send("I am who I am").await.unwrap();
+    let message = alice.message().await;
+    assert_eq!((message.from, message.verified), (bob.address(), false));
     let receipt = bob.handle.send_to(chosen[0], "just you").await;
     assert_eq!(receipt, Ok(Receipt::Sent));
     let message = alice.message().await;
