@@ -465,11 +465,14 @@ impl Swarm {
                 let offer_id = OfferId::new(*id.as_bytes());
                 self.signal_input(signal::Input::Withdraw(offer_id));
             }
+            // Who hears of it finds it in the view.
             Output::Connect(peer) => {
+                self.write_view();
                 self.tell(Event::Connect(peer));
                 self.on_neighbors();
             }
             Output::Disconnect(peer) => {
+                self.write_view();
                 self.tell(Event::Disconnect(peer));
                 self.on_neighbors();
             }
