@@ -13,6 +13,17 @@ install_missing() {
   command -v npm >/dev/null || packages+=(nodejs npm)
   command -v cc >/dev/null || packages+=(gcc libc6-dev)
   command -v curl >/dev/null || packages+=(curl)
+  command -v openssl >/dev/null || packages+=(openssl)
+  # What deploy/ is for.
+  command -v caddy >/dev/null || packages+=(caddy)
+  command -v certutil >/dev/null || packages+=(libnss3-tools)
+  command -v faketime >/dev/null || packages+=(faketime)
+  command -v promtool >/dev/null || packages+=(prometheus)
+  command -v shellcheck >/dev/null || packages+=(shellcheck)
+  command -v systemd-analyze >/dev/null || packages+=(systemd)
+  command -v turnserver >/dev/null || packages+=(coturn)
+  [ -x /usr/sbin/nginx ] || packages+=(nginx-light)
+  python3 -c 'import ensurepip' 2>/dev/null || packages+=(python3-venv)
   [ ${#packages[@]} -eq 0 ] && return
   step "installing ${packages[*]}"
   local root=()
@@ -31,6 +42,12 @@ cargo clippy --workspace --all-targets --locked -- -D warnings
 
 step 'unit, property and integration tests'
 cargo test --workspace --locked
+
+step 'deploy/: its files, then what they are for'
+bash tests/deploy/files.sh
+cargo test --locked -p e2e --test it -- --ignored deploy::
+# Optimised as a whole they behave the same, some minutes later.
+bash tests/deploy/static.sh --config 'profile.release.lto="off"'
 
 step 'peers and real clients in Chromium and Firefox'
 cargo build --locked -p tracker -p peer

@@ -18,7 +18,7 @@ binaryen=132.0.0
 sources() {
   find peer/src shared/src peer/js peer/Cargo.toml shared/Cargo.toml -type f \
     ! -path '*/tests/*' ! -name tests.rs ! -path '*/native/*' ! -name native.rs \
-    ! -path 'peer/src/cli/*' ! -path peer/src/main.rs -print0 |
+    ! -path 'peer/src/cli/*' ! -path 'peer/src/sim/*' ! -path peer/src/main.rs -print0 |
     LC_ALL=C sort -z | xargs -0 sha256sum
 }
 

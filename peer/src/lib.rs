@@ -35,7 +35,7 @@ pub mod web;
 pub use api::{
     DEFAULT_MAX_PEERS, DEFAULT_TIMEOUT, DEFAULT_TRACKER, Data, EVENT_QUEUE, Easypeers, Event,
     Events, IceServers, JoinError, Limits, MAX_MAX_PEERS, MAX_MESSAGE, MIN_MAX_PEERS, Message,
-    Options, PeerInfo, Receipt, SendError, State, Stats, Status,
+    Options, PeerInfo, Receipt, SendError, State, Stats, Status, TrackerInfo,
 };
 pub use mesh::Rate;
 pub use shared::crypto::Identity;

@@ -76,6 +76,22 @@ pub(crate) enum SessionError {
 }
 
 impl SessionError {
+    /// Every name that [`label`](Self::label) gives.
+    pub(crate) fn labels() -> impl Iterator<Item = &'static str> {
+        let own = [
+            "stream",
+            "extension",
+            "frame",
+            "other_swarm",
+            "ourselves",
+            "no_common_extension",
+            "foreign_address",
+            "early",
+            "silent",
+        ];
+        own.into_iter().chain(AuthError::ALL.map(AuthError::label))
+    }
+
     /// A stable name for counters.
     pub(crate) const fn label(self) -> &'static str {
         match self {

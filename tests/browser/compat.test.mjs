@@ -72,6 +72,17 @@ for (const [who, options] of [['the page', { answers: false }], ['the native pee
   })
 }
 
+for (const [who, options] of [['offers', { answers: false }], ['answers', { offers: 0 }]]) {
+  test(`a page that hides its addresses ${who}`, { timeout: 120_000 }, async () => {
+    const topic = hex20()
+    const peer = await native(topic, '--compat')
+    const page = await original(topic, { ...options, hides: true })
+    await met(page, peer)
+    await page.send('here I am')
+    await peer.event('message', { from: page.address, data: 'here I am' })
+  })
+}
+
 test('messages cross bridges both ways, each once', { timeout: 180_000 }, async () => {
   const topic = hex20()
   const [left, right] = [await native(topic, '--compat'), await native(topic, '--compat')]
@@ -98,6 +109,11 @@ test('messages cross bridges both ways, each once', { timeout: 180_000 }, async 
       assert.equal(message.verified, natives.some(other => other.address === address), 'only members prove who they are')
     }
   }
+  // A direct message finds its way, and is for nobody else.
+  await atLeft.send('across', atRight.address)
+  await heard(atRight, `${atLeft.address} across`)
+  await atLeft.send('to a member', strict.address)
+  assert.equal((await strict.event('message', { data: 'to a member' })).direct, true)
   // Whatever would come twice has come by the time that another round is through.
   await atLeft.send('last')
   for (const page of [atRight, atBoth]) await heard(page, `${atLeft.address} last`)
@@ -107,7 +123,11 @@ test('messages cross bridges both ways, each once', { timeout: 180_000 }, async 
     assert.equal(new Set(messages).size, messages.length, `twice: ${messages}`)
     assert.equal((await page.log()).dropped, 0)
   }
-  for (const peer of natives) assert.equal(peer.all('message').length, 6)
+  for (const peer of natives) assert.equal(peer.all('message').length, peer === strict ? 7 : 6)
+  for (const page of pages) {
+    const { length } = (await texts(page)).filter(text => text.endsWith(' across'))
+    assert.equal(length, page === atRight ? 1 : 0)
+  }
 })
 
 test('without compatibility mode an original is refused', { timeout: 120_000 }, async () => {

@@ -211,8 +211,9 @@ async function startSite () {
 
 // ---------------------------------------------------------------- browser
 
-function launch () {
+export function launch (options) {
   return chromium.launch({
+    ...options,
     executablePath: process.env.CHROMIUM || '/usr/bin/chromium',
     headless: true,
     args: [

@@ -256,7 +256,8 @@ test('8 tabs and 3 native peers with 3 links each: everybody gets everything onc
   let members = [...tabs, ...peers]
   await whole('joined', members)
   await round('first', members)
-  for (const tab of tabs) assert.ok(await tab.links() <= 3)
+  // Two more for a while, as long as neighbours are exchanged.
+  for (const tab of tabs) await until('three links', async () => await tab.links() <= 3)
 
   // A tab is closed by its user: it says goodbye.
   const [closed] = tabs.splice(2, 1)
@@ -293,5 +294,6 @@ test('8 tabs and 3 native peers with 3 links each: everybody gets everything onc
   await whole('grown', members)
   await round('fourth', members)
   // What Chromium says about the tracker that was away is no error of the page.
-  for (const page of lab.pages) page.errors = page.errors.filter(text => !/ERR_CONNECTION_REFUSED|socket:/.test(text))
+  // Nobody is there, or it is draining and says so.
+  for (const page of lab.pages) page.errors = page.errors.filter(text => !/ERR_CONNECTION_REFUSED|Unexpected response code: 503|socket:/.test(text))
 })

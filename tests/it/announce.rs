@@ -222,8 +222,8 @@ async fn peers_over_ipv4_and_ipv6_meet() {
         println!("skipped: no IPv6 loopback here");
         return;
     }
-    let both = (std::net::Ipv6Addr::UNSPECIFIED, 0).into();
-    let server = TestServer::with(|s| s.listen = vec![both]).await;
+    let both = std::net::SocketAddr::from((std::net::Ipv6Addr::UNSPECIFIED, 0));
+    let server = TestServer::with(|s| s.listen = vec![both.into()]).await;
     let port = server.address().port();
     let mut clients = Vec::new();
     for ip in ["127.0.0.1", "::1"] {

@@ -1,8 +1,11 @@
 //! Native peers that meet through a real tracker and talk over real WebRTC, all on loopback.
 
+mod heal;
 mod membership;
-mod process;
+pub(crate) mod process;
 mod talk;
+mod terminal;
+mod trackers;
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr};

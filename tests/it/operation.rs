@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use e2e::{Announce, Received, TempDir, TestServer, hash, peer};
+use e2e::{
+    Announce, RawClient, Received, TempDir, TestServer, answer, hash, offer_id, peer, sdp, within,
+};
 use tracker::Settings;
 
 /// Settings with a deny list and an allow list, as far as `files` has them.
@@ -149,7 +151,7 @@ async fn while_it_drains_it_is_not_ready_and_takes_nobody() {
 #[tokio::test]
 async fn a_drain_does_not_wait_for_a_client_that_does_not_answer() {
     let mut server = TestServer::start().await;
-    let mut dead = e2e::RawClient::open(server.address()).await;
+    let mut dead = RawClient::open(server.address()).await;
     server.metric_becomes("connections", 1.0).await;
     server.stopped().await;
     let bytes = dead.read_to_end().await;
@@ -164,10 +166,47 @@ async fn a_drain_does_not_wait_for_a_client_that_does_not_answer() {
 async fn a_port_in_use_is_an_error_that_names_the_flag() {
     let server = TestServer::start().await;
     let mut settings = TestServer::settings();
-    settings.listen = vec![server.address()];
+    settings.listen = vec![server.address().into()];
     let error = tracker::Server::bind(settings).unwrap_err().to_string();
     assert!(
         error.contains("--listen") && error.contains(&server.address().to_string()),
         "{error}"
     );
+}
+
+/// The Close tells a client that we go; what it sent before it saw that still counts.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_answer_that_crosses_our_close_arrives() {
+    use tokio::io::AsyncReadExt as _;
+    let mut server = TestServer::with(|s| s.drain_timeout = Duration::from_secs(12)).await;
+    // Who came first is closed first: the answerer, many others, the offerer.
+    let mut answerer = RawClient::open(server.address()).await;
+    let announce = Announce::new(hash(1), peer(2)).text();
+    answerer.send(&announce).await.unwrap();
+    server.counts_become(hash(1), 0, 1).await;
+    let mut crowd = Vec::new();
+    for _ in 0..80 {
+        crowd.push(server.client().await);
+    }
+    let mut offerer = server.client().await;
+    offerer
+        .announce(&Announce::new(hash(1), peer(1)).offers(1))
+        .await;
+    server.stop();
+    let mut heard = Vec::new();
+    let is_told = |heard: &[u8]| String::from_utf8_lossy(heard).contains("shutting down");
+    while !is_told(&heard) {
+        let read = answerer.stream.read_buf(&mut heard);
+        assert!(within("our Close", read).await.unwrap() > 0);
+    }
+    let description = sdp("answer", 1);
+    let text = answer(hash(1), peer(2), peer(1), offer_id(0), &description);
+    answerer.send(&text).await.unwrap();
+    match offerer.next().await {
+        Received::Answer { answer, .. } => assert_eq!(answer, description),
+        other => panic!("{other:?}"),
+    }
+    // Nothing follows our Close.
+    let after = heard.windows(4).rposition(|four| four == b"down").unwrap() + 4;
+    assert_eq!(heard.len(), after);
 }

@@ -172,13 +172,13 @@ async fn the_healthcheck_asks_with_and_without_tls() {
     };
     let mut settings = TestServer::settings();
     let mut plain = TestServer::start().await;
-    settings.listen = vec![plain.address()];
+    settings.listen = vec![plain.address().into()];
     check(settings.clone()).await.unwrap();
     plain.stopped().await;
     let error = check(settings.clone()).await.unwrap_err();
     assert!(error.contains("no answer from 127.0.0.1:"), "{error}");
     let encrypted = start(&files).await;
-    settings.listen = vec![encrypted.address()];
+    settings.listen = vec![encrypted.address().into()];
     point_to(&files)(&mut settings);
     check(settings).await.unwrap();
 }

@@ -8,6 +8,7 @@ use shared::InfoHash;
 use shared::tracker::ScrapeEntry;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
+use tracker::config::Listen;
 use tracker::{Reloader, Server, Settings};
 
 use crate::client::Client;
@@ -64,7 +65,7 @@ impl TestServer {
     #[must_use]
     pub fn settings() -> Settings {
         Settings {
-            listen: vec![(std::net::Ipv4Addr::LOCALHOST, 0).into()],
+            listen: vec![Listen::Tcp((std::net::Ipv4Addr::LOCALHOST, 0).into())],
             drain_timeout: Duration::from_millis(100),
             ..Settings::default()
         }

@@ -26,9 +26,23 @@ pub async fn connect(
 ) -> std::io::Result<Box<dyn Io>> {
     let stream = TcpStream::connect(address).await?;
     stream.set_nodelay(true)?;
-    let Some(root) = root else {
-        return Ok(Box::new(stream));
-    };
+    match root {
+        Some(root) => wrap(stream, root).await,
+        None => Ok(Box::new(stream)),
+    }
+}
+
+/// TLS on an open socket; trusts exactly `root`, for the name `localhost`.
+///
+/// # Errors
+/// Of TLS.
+///
+/// # Panics
+/// When `root` is no certificate.
+pub async fn wrap(
+    stream: TcpStream,
+    root: &CertificateDer<'static>,
+) -> std::io::Result<Box<dyn Io>> {
     let mut roots = RootCertStore::empty();
     roots.add(root.clone()).expect("a certificate");
     let provider = Arc::new(rustls::crypto::ring::default_provider());

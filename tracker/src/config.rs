@@ -2,7 +2,8 @@
 //! in that order of precedence. The TOML file has the flags' names without the dashes in front.
 
 use std::ffi::OsString;
-use std::net::SocketAddr;
+use std::fmt;
+use std::net::{AddrParseError, SocketAddr};
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
@@ -13,16 +14,48 @@ use ipnet::IpNet;
 
 use crate::session::state::MessageRate;
 
-/// An address to serve on.
-pub type Listen = SocketAddr;
+/// Where to serve.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Listen {
+    /// An address and a port.
+    Tcp(SocketAddr),
+    /// The path of a Unix socket, written `unix:/path`.
+    Unix(PathBuf),
+}
+
+impl From<SocketAddr> for Listen {
+    fn from(address: SocketAddr) -> Self {
+        Self::Tcp(address)
+    }
+}
+
+impl fmt::Display for Listen {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp(address) => address.fmt(f),
+            Self::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
+    }
+}
+
+impl FromStr for Listen {
+    type Err = AddrParseError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text.strip_prefix("unix:") {
+            Some(path) if !path.is_empty() => Ok(Self::Unix(path.into())),
+            _ => text.parse().map(Self::Tcp),
+        }
+    }
+}
 
 /// Everything that can be set. Field docs are the help texts.
 #[derive(Debug, Clone, Args)]
 #[group(skip)]
 #[command(next_help_heading = "Settings")]
 pub struct Settings {
-    /// Address and port to serve page, tracker and metrics on; repeatable; port 0 takes a free
-    /// one. [::] serves IPv4 too
+    /// Address and port to serve page, tracker and metrics on, or unix:/path; repeatable; port 0
+    /// takes a free one. [::] serves IPv4 too. Sockets inherited from systemd replace all of them
     #[arg(long, env = "EASYPEERS_LISTEN", value_name = "ADDRESS:PORT", value_delimiter = ',',
           default_value = DEFAULT_LISTEN, value_parser = listen, global = true)]
     pub listen: Vec<Listen>,
@@ -39,6 +72,36 @@ pub struct Settings {
     /// PEM file with the TLS private key
     #[arg(long, env = "EASYPEERS_TLS_KEY", value_name = "FILE", global = true)]
     pub tls_key: Option<PathBuf>,
+
+    /// Serve https and wss with a certificate of our own, for a LAN: FILE keeps the authority that
+    /// signs it, and is made if missing. The page /trust says how browsers learn to trust it
+    #[arg(
+        long,
+        env = "EASYPEERS_TLS_SELF_SIGNED",
+        value_name = "FILE",
+        global = true
+    )]
+    pub tls_self_signed: Option<PathBuf>,
+
+    /// STUN or TURN server that /ice.json names to pages and peers: stun:HOST:PORT, turn:HOST:PORT
+    /// or turns:HOST:PORT; repeatable. Without any there is no /ice.json
+    #[arg(long, env = "EASYPEERS_ICE_SERVER", value_name = "URL", value_delimiter = ',',
+          value_parser = ice_url, global = true)]
+    pub ice_server: Vec<String>,
+
+    /// File with the secret shared with the TURN servers, for time-limited credentials
+    #[arg(
+        long,
+        env = "EASYPEERS_TURN_SECRET_FILE",
+        value_name = "FILE",
+        global = true
+    )]
+    pub turn_secret_file: Option<PathBuf>,
+
+    /// How long TURN credentials are good for, 10m to 1 week; peers ask again every five minutes
+    #[arg(long, env = "EASYPEERS_TURN_TTL", value_name = "DURATION", default_value = "4h",
+          value_parser = ttl, global = true)]
+    pub turn_ttl: Duration,
 
     /// Infohashes to refuse: one a line in hex, then an optional message for clients
     #[arg(long, env = "EASYPEERS_DENY_FILE", value_name = "FILE", global = true)]
@@ -62,6 +125,11 @@ pub struct Settings {
     #[arg(long, env = "EASYPEERS_TRUSTED_PROXY", value_name = "CIDR", value_delimiter = ',',
           value_parser = network, global = true)]
     pub trusted_proxy: Vec<IpNet>,
+
+    /// Connections from --trusted-proxy begin with a PROXY protocol header, version 1 or 2, which
+    /// has the client's address
+    #[arg(long, env = "EASYPEERS_PROXY_PROTOCOL", global = true)]
+    pub proxy_protocol: bool,
 
     /// Most WebSocket connections at once; bounded by the file descriptor limit
     #[arg(long, env = "EASYPEERS_MAX_CONNECTIONS", value_name = "N", default_value = "1000000",
@@ -220,12 +288,26 @@ impl Settings {
     /// Settings that contradict each other.
     ///
     /// # Errors
-    /// [`ConfigError::TlsPair`].
+    /// What contradicts what.
     pub fn check(&self) -> Result<(), ConfigError> {
+        let has_turn = self.ice_server.iter().any(|url| crate::ice::is_turn(url));
         if self.tls_cert.is_some() != self.tls_key.is_some() {
-            return Err(ConfigError::TlsPair);
+            Err(ConfigError::TlsPair)
+        } else if self.tls_cert.is_some() && self.tls_self_signed.is_some() {
+            Err(ConfigError::TwoCertificates)
+        } else if has_turn != self.turn_secret_file.is_some() {
+            Err(ConfigError::TurnPair)
+        } else if self.proxy_protocol && self.trusted_proxy.is_empty() {
+            Err(ConfigError::NoProxy)
+        } else {
+            Ok(())
         }
-        Ok(())
+    }
+
+    /// Whether it speaks https and wss.
+    #[must_use]
+    pub fn is_tls(&self) -> bool {
+        self.tls_cert.is_some() || self.tls_self_signed.is_some()
     }
 }
 
@@ -268,6 +350,15 @@ pub enum ConfigError {
     /// Certificate without key or key without certificate.
     #[error("--tls-cert and --tls-key go together: give both or neither")]
     TlsPair,
+    /// A certificate from files and one of our own.
+    #[error("--tls-cert and --tls-self-signed exclude each other")]
+    TwoCertificates,
+    /// A TURN server without the secret, or the secret without one.
+    #[error("a turn: --ice-server and --turn-secret-file go together: give both or neither")]
+    TurnPair,
+    /// Nobody who may send the header.
+    #[error("--proxy-protocol needs --trusted-proxy: who sends the header?")]
+    NoProxy,
 }
 
 /// Puts the values of a TOML file into `command` as defaults. Returns the keys it set.
@@ -399,8 +490,21 @@ fn offers(text: &str) -> Result<usize, String> {
 }
 
 fn listen(text: &str) -> Result<Listen, String> {
-    text.parse()
-        .map_err(|_| "use an address and a port, such as 127.0.0.1:3000 or [::]:3000".to_owned())
+    text.parse().map_err(|_| {
+        "use an address and a port, such as 127.0.0.1:3000 or [::]:3000, or unix:/path".to_owned()
+    })
+}
+
+fn ttl(text: &str) -> Result<Duration, String> {
+    let ttl = duration(text)?;
+    if !(Duration::from_secs(600)..=Duration::from_secs(168 * 3600)).contains(&ttl) {
+        return Err("from 10m to 168h".to_owned());
+    }
+    Ok(ttl)
+}
+
+fn ice_url(text: &str) -> Result<String, String> {
+    crate::ice::check(text).map(|()| text.to_owned())
 }
 
 fn network(text: &str) -> Result<IpNet, String> {
@@ -433,6 +537,7 @@ mod tests {
     fn defaults_are_those_of_the_flags() {
         let settings = Settings::default();
         assert_eq!(settings.listen, [DEFAULT_LISTEN.parse().unwrap()]);
+        assert_eq!(settings.listen[0].to_string(), DEFAULT_LISTEN);
         assert_eq!(settings.announce_interval, Duration::from_secs(120));
         assert_eq!(settings.message_rate().burst, 2000);
     }

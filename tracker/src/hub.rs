@@ -12,6 +12,7 @@ use crate::clock::Clock;
 use crate::config::Settings;
 use crate::metrics::Metrics;
 use crate::server::addresses::Addresses;
+use crate::server::ice::Ice;
 use crate::session::Connection;
 use crate::swarm::Swarms;
 
@@ -27,12 +28,13 @@ pub(crate) struct Hub {
     /// Keys the hashes of relayed offers.
     pub(crate) offers: RandomState,
     access: RwLock<Arc<Access>>,
+    ice: RwLock<Arc<Ice>>,
     next_connection: AtomicU64,
     draining: AtomicBool,
 }
 
 impl Hub {
-    pub(crate) fn new(settings: Settings, access: Access, clock: Clock) -> Self {
+    pub(crate) fn new(settings: Settings, access: Access, ice: Ice, clock: Clock) -> Self {
         let metrics = Arc::new(Metrics::new());
         metrics
             .connections_limit
@@ -46,6 +48,7 @@ impl Hub {
             connections: DashMap::new(),
             offers: RandomState::new(),
             access: RwLock::new(Arc::new(access)),
+            ice: RwLock::new(Arc::new(ice)),
             next_connection: AtomicU64::new(1),
             draining: AtomicBool::new(false),
         }
@@ -57,6 +60,14 @@ impl Hub {
 
     pub(crate) fn set_access(&self, access: Access) {
         *self.access.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(access);
+    }
+
+    pub(crate) fn ice(&self) -> Arc<Ice> {
+        Arc::clone(&self.ice.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    pub(crate) fn set_ice(&self, ice: Ice) {
+        *self.ice.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(ice);
     }
 
     pub(crate) fn next_connection(&self) -> u64 {

@@ -9,6 +9,7 @@ pub mod cli;
 mod clock;
 pub mod config;
 mod hub;
+mod ice;
 mod limits;
 pub mod log;
 mod metrics;
@@ -19,7 +20,9 @@ pub mod ws;
 
 pub use access::AccessError;
 pub use config::Settings;
-pub use server::{Reloader, Server, ServerError, TlsError, healthcheck};
+pub use server::{
+    Inherited, Reloader, SecretError, Server, ServerError, TlsError, Trust, healthcheck,
+};
 pub use session::{Connection, Handler};
 
 /// The crate's version.

@@ -1,7 +1,8 @@
 //! Logs: `tracing` to stderr, text or JSON, addresses as much as the operator asked for.
 
-use std::io::IsTerminal;
+use std::io::{self, IsTerminal, Write};
 use std::net::IpAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
@@ -36,10 +37,10 @@ fn parse(filter: &str) -> Result<EnvFilter, String> {
 /// A filter that cannot be read, with the reason.
 pub fn start(format: LogFormat, filter: &str) -> Result<Filter, String> {
     let (filter, handle) = reload::Layer::new(parse(filter)?);
-    let color = std::io::stderr().is_terminal()
+    let color = io::stderr().is_terminal()
         && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
     let lines = tracing_subscriber::fmt::layer()
-        .with_writer(std::io::stderr)
+        .with_writer(|| Lossy)
         .with_target(false);
     let lines = match format {
         LogFormat::Text => lines.with_ansi(color).boxed(),
@@ -50,6 +51,29 @@ pub fn start(format: LogFormat, filter: &str) -> Result<Filter, String> {
         .with(lines)
         .try_init();
     Ok(Filter(handle))
+}
+
+static LINES_LOST: AtomicU64 = AtomicU64::new(0);
+
+/// Lines that standard error did not take since the process started.
+pub(crate) fn lines_lost() -> u64 {
+    LINES_LOST.load(Ordering::Relaxed)
+}
+
+/// Standard error, but a full disk costs lines only, and they are counted.
+struct Lossy;
+
+impl Write for Lossy {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        if io::stderr().write_all(line).is_err() {
+            LINES_LOST.fetch_add(1, Ordering::Relaxed);
+        }
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 /// A client's address as it may be logged.

@@ -1,17 +1,19 @@
-//! The binary: command line, signals, exit status.
+//! The binary: command line, signals, exit status, what a supervisor is told.
+
+mod supervisor;
 
 use std::ffi::OsString;
 use std::io::Write;
-use std::net::SocketAddr;
+use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::{Context, bail};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracker::cli::{CliError, Invocation, parse};
-use tracker::config::LogFormat;
+use tracker::config::{Listen, LogFormat};
 use tracker::log::Filter;
-use tracker::{Reloader, Server, Settings, healthcheck};
+use tracker::{Inherited, Reloader, Server, Settings, healthcheck};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -71,10 +73,29 @@ fn check(settings: Settings) -> anyhow::Result<()> {
         .build()?;
     let _entered = runtime.enter();
     let mut settings = settings;
+    let folder_of = |path: &Path| match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder.is_dir(),
+        _ => true,
+    };
+    // Whoever serves makes it, as the user that serves.
+    if let Some(file) = settings.tls_self_signed.take_if(|file| !file.exists())
+        && !folder_of(&file)
+    {
+        bail!("cannot make {}: there is no folder for it", file.display());
+    }
+    for listen in &mut settings.listen {
+        match listen {
+            Listen::Tcp(address) => address.set_port(0),
+            Listen::Unix(path) => {
+                if !folder_of(path) {
+                    bail!("cannot listen on {listen}: there is no folder for it");
+                }
+            }
+        }
+    }
     settings
         .listen
-        .iter_mut()
-        .for_each(|address| address.set_port(0));
+        .retain(|listen| matches!(listen, Listen::Tcp(_)));
     Server::bind(settings)?;
     say("ok");
     Ok(())
@@ -84,6 +105,8 @@ fn serve(settings: Settings, arguments: Vec<OsString>) -> anyhow::Result<()> {
     let filter = tracker::log::start(settings.log_format, &settings.log_level)
         .map_err(anyhow::Error::msg)?;
     let fd_limit = raise_fd_limit();
+    // Before there are threads: it takes the variables out of the environment.
+    let inherited = Inherited::from_env().context("cannot use the inherited sockets")?;
     let mut runtime = tokio::runtime::Builder::new_multi_thread();
     if let Some(workers) = settings.workers {
         runtime.worker_threads(workers);
@@ -94,8 +117,9 @@ fn serve(settings: Settings, arguments: Vec<OsString>) -> anyhow::Result<()> {
         .context("cannot start the runtime")?;
     runtime.block_on(async move {
         let format = settings.log_format;
-        let server = Server::bind(settings)?;
+        let server = Server::bind_or_inherit(settings, inherited)?;
         let reloader = server.reloader();
+        let watchdog = tokio::spawn(supervisor::watchdog(server.reloader()));
         // Before it says that it serves: whoever reads that may signal at once.
         let hangups = signal(SignalKind::hangup())?;
         let reloads = tokio::spawn(reload(hangups, reloader, filter, arguments));
@@ -104,11 +128,13 @@ fn serve(settings: Settings, arguments: Vec<OsString>) -> anyhow::Result<()> {
             signal(SignalKind::interrupt())?,
         );
         announce(&server, format, fd_limit);
+        supervisor::ready();
         let shutdown = async {
             tokio::select! {
                 _ = term.recv() => {}
                 _ = int.recv() => {}
             }
+            supervisor::stopping();
             // A second signal does not wait for anybody.
             tokio::spawn(async move {
                 tokio::select! {
@@ -122,6 +148,7 @@ fn serve(settings: Settings, arguments: Vec<OsString>) -> anyhow::Result<()> {
         };
         server.run(shutdown).await;
         reloads.abort();
+        watchdog.abort();
         tracing::info!("stopped");
         Ok(())
     })
@@ -130,20 +157,42 @@ fn serve(settings: Settings, arguments: Vec<OsString>) -> anyhow::Result<()> {
 /// Says where page and WebSocket are, in words or as a log line.
 fn announce(server: &Server, format: LogFormat, fd_limit: Option<u64>) {
     let secure = if server.is_tls() { "s" } else { "" };
-    for &address in server.addresses() {
-        let host = shown(address);
+    let trust = server.trust();
+    for listen in server.listens() {
+        let host = match (listen, format) {
+            (Listen::Tcp(address), _) if address.ip().is_unspecified() => {
+                format!("localhost:{}", address.port())
+            }
+            (Listen::Tcp(address), _) => address.to_string(),
+            (Listen::Unix(_), LogFormat::Text) => {
+                say(&format!("socket     {listen}"));
+                continue;
+            }
+            (Listen::Unix(_), LogFormat::Json) => {
+                tracing::info!(socket = %listen, "listening");
+                continue;
+            }
+        };
+        let (page, socket) = (
+            format!("http{secure}://{host}/"),
+            format!("ws{secure}://{host}"),
+        );
         match format {
             LogFormat::Text => {
-                say(&format!("page       http{secure}://{host}/"));
-                say(&format!("websocket  ws{secure}://{host}"));
+                say(&format!("page       {page}"));
+                say(&format!("websocket  {socket}"));
+                if trust.is_some() {
+                    say(&format!("trust      {page}trust"));
+                }
             }
-            LogFormat::Json => {
-                tracing::info!(
-                    page = format!("http{secure}://{host}/"),
-                    websocket = format!("ws{secure}://{host}"),
-                    "listening"
-                );
-            }
+            LogFormat::Json => tracing::info!(page, websocket = socket, "listening"),
+        }
+    }
+    if let Some(trust) = trust {
+        let fingerprint = &trust.fingerprint;
+        match format {
+            LogFormat::Text => say(&format!("SHA-256    {fingerprint}")),
+            LogFormat::Json => tracing::info!(fingerprint, "certificate of our own"),
         }
     }
     tracing::info!(
@@ -155,35 +204,32 @@ fn announce(server: &Server, format: LogFormat, fd_limit: Option<u64>) {
     );
 }
 
-/// An address that one can click: `localhost` where it listens on all of them.
-fn shown(address: SocketAddr) -> String {
-    if address.ip().is_unspecified() {
-        format!("localhost:{}", address.port())
-    } else {
-        address.to_string()
-    }
-}
-
 /// On every SIGHUP, reads command line, environment and files again and applies what may change.
 async fn reload(mut hangups: Signal, reloader: Reloader, filter: Filter, arguments: Vec<OsString>) {
     while hangups.recv().await.is_some() {
-        let settings = match parse(arguments.clone()) {
-            Ok(Invocation::Serve(settings)) => settings,
-            Ok(_) => continue,
-            Err(error) => {
-                reloader.failed();
-                tracing::error!(%error, "reload failed, everything stays as it was");
-                continue;
-            }
-        };
-        if let Err(error) = reloader.reload(&settings) {
+        supervisor::reloading();
+        reload_once(&reloader, &filter, &arguments);
+        supervisor::ready();
+    }
+}
+
+fn reload_once(reloader: &Reloader, filter: &Filter, arguments: &[OsString]) {
+    let settings = match parse(arguments.iter().cloned()) {
+        Ok(Invocation::Serve(settings)) => settings,
+        Ok(_) => return,
+        Err(error) => {
+            reloader.failed();
             tracing::error!(%error, "reload failed, everything stays as it was");
-            continue;
+            return;
         }
-        match filter.set(&settings.log_level) {
-            Ok(()) => tracing::info!("reloaded lists, origins, TLS files and log level"),
-            Err(error) => tracing::error!(error, "log level stays as it was"),
-        }
+    };
+    if let Err(error) = reloader.reload(&settings) {
+        tracing::error!(%error, "reload failed, everything stays as it was");
+        return;
+    }
+    match filter.set(&settings.log_level) {
+        Ok(()) => tracing::info!("reloaded lists, origins, TLS files and log level"),
+        Err(error) => tracing::error!(error, "log level stays as it was"),
     }
 }
 

@@ -60,7 +60,7 @@ labels! {
     /// Why an offer was not relayed.
     OfferDropped {
         Malformed = "malformed", Limit = "limit", NoReceiver = "no_receiver",
-        Outbox = "outbox_full", Gone = "receiver_gone",
+        Outbox = "outbox_full", Gone = "receiver_gone", Draining = "draining",
     }
     /// Why an answer was not relayed.
     AnswerDropped {
@@ -70,6 +70,8 @@ labels! {
     Role { Complete = "complete", Incomplete = "incomplete" }
     /// Where a relayed message went.
     Scope { Local = "local" }
+    /// What `/ice.json` answered.
+    IceAnswer { Served = "served", Refused = "refused" }
     /// How a reload went.
     Reload { Ok = "ok", Error = "error" }
 }
@@ -121,6 +123,7 @@ pub(crate) struct Metrics {
     pub(crate) accept_errors: IntCounter,
     pub(crate) http_timeouts: IntCounter,
     pub(crate) tls_errors: IntCounter,
+    pub(crate) proxy_header_errors: IntCounter,
     pub(crate) upgrades_rejected: Counters<UpgradeRefused>,
     pub(crate) messages_received: Counters<MessageKind>,
     messages_undecodable: Vec<(RejectReason, IntCounter)>,
@@ -141,6 +144,9 @@ pub(crate) struct Metrics {
     pub(crate) sweep_duration: Histogram,
     pub(crate) swarm_peers: SwarmPeers,
     pub(crate) reloads: Counters<Reload>,
+    pub(crate) ice_requests: Counters<IceAnswer>,
+    pub(crate) clock_jumps: IntCounter,
+    log_lines_lost: IntCounter,
 }
 
 /// Builds metrics and registers them. Names are constants, so that registering cannot fail unless
@@ -252,6 +258,10 @@ impl Metrics {
                 "Sockets closed because no whole request head or TLS handshake came in time.",
             ),
             tls_errors: b.counter("tls_errors_total", "Failed TLS handshakes."),
+            proxy_header_errors: b.counter(
+                "proxy_header_errors_total",
+                "Sockets of trusted proxies that did not begin with a PROXY header.",
+            ),
             upgrades_rejected: b.counters(
                 "upgrades_rejected_total",
                 "reason",
@@ -303,6 +313,15 @@ impl Metrics {
             ),
             swarm_peers,
             reloads: b.counters("reloads_total", "result", "Reloads of lists and TLS files."),
+            ice_requests: b.counters("ice_requests_total", "result", "Requests for /ice.json."),
+            clock_jumps: b.counter(
+                "clock_jumps_total",
+                "Times that the system's clock was set, or stood still, by more than a second.",
+            ),
+            log_lines_lost: b.counter(
+                "log_lines_lost_total",
+                "Log lines that standard error did not take, such as on a full disk.",
+            ),
             registry: b.0,
         }
     }
@@ -319,6 +338,9 @@ impl Metrics {
 
     /// The exposition format, for `/metrics`.
     pub(crate) fn render(&self) -> String {
+        let lost = crate::log::lines_lost();
+        let told = self.log_lines_lost.get();
+        self.log_lines_lost.inc_by(lost.saturating_sub(told));
         let mut text = String::new();
         // Writing into a String cannot fail.
         let _ = prometheus::TextEncoder::new().encode_utf8(&self.registry.gather(), &mut text);

@@ -3,6 +3,7 @@
 mod event;
 mod options;
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, RwLock};
 use std::time::Duration;
 
@@ -101,6 +102,20 @@ pub struct PeerInfo {
     pub browser: bool,
 }
 
+/// A tracker, as [`Easypeers::trackers`] lists it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct TrackerInfo {
+    /// Its address.
+    pub url: String,
+    /// Whether it is connected.
+    pub connected: bool,
+    /// Members of the swarm that it counts, this peer included.
+    pub members: Option<u32>,
+    /// Why it is not connected and when it is tried again, or what it refused.
+    pub trouble: Option<String>,
+}
+
 /// Counts since the start, and sizes now.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
@@ -113,6 +128,8 @@ pub struct Stats {
     pub links_opened: u64,
     /// WebRTC connections made, offers that nobody answered included.
     pub connections_created: u64,
+    /// Links refused before they came up, by reason: `wrong_topic_key`, `bad_signature` and so on.
+    pub links_refused: BTreeMap<&'static str, u64>,
     /// Messages of this peer.
     pub messages_sent: u64,
     /// Messages given to the application.
@@ -121,7 +138,7 @@ pub struct Stats {
     pub messages_forwarded: u64,
     /// Copies of messages that were known already.
     pub duplicates: u64,
-    /// Messages and frames refused: bad proofs, wrong lengths, replays.
+    /// Links, messages and frames refused: bad proofs, wrong lengths, replays.
     pub rejected: u64,
     /// Messages dropped since a neighbour was too slow.
     pub dropped: u64,
@@ -140,12 +157,14 @@ pub(crate) struct View {
     pub(crate) timeout: Duration,
     pub(crate) status: Status,
     pub(crate) peers: Vec<PeerInfo>,
+    pub(crate) trackers: Vec<TrackerInfo>,
     pub(crate) stats: Stats,
 }
 
 impl View {
     pub(crate) fn new(
         status: Status,
+        trackers: Vec<TrackerInfo>,
         address: PeerId,
         identifier: InfoHash,
         options: &Options,
@@ -157,6 +176,7 @@ impl View {
             timeout: options.timeout,
             status,
             peers: Vec::new(),
+            trackers,
             stats: Stats::default(),
         }
     }
@@ -177,13 +197,14 @@ impl Easypeers {
     ///
     /// # Errors
     /// [`JoinError`], for options that cannot work. An unreachable tracker is none.
-    pub async fn join(topic: &str, options: Options) -> Result<Self, JoinError> {
+    pub async fn join(topic: &str, mut options: Options) -> Result<Self, JoinError> {
         if !(MIN_MAX_PEERS..=MAX_MAX_PEERS).contains(&options.max_peers) {
             return Err(JoinError::MaxPeers(options.max_peers));
         }
         if options.trackers.is_empty() {
             return Err(JoinError::NoTracker);
         }
+        options.timeout = clamped(options.timeout);
         let (commands, receiver) = mpsc::channel(COMMAND_QUEUE);
         let (events, _) = broadcast::channel(EVENT_QUEUE);
         let weak = events.downgrade();
@@ -316,11 +337,13 @@ impl Easypeers {
         self.view(|view| view.timeout)
     }
 
-    /// Announces in this interval from now on, unless the tracker asks for another.
+    /// Announces in this interval from now on, unless the tracker asks for another; at least 1 s, at
+    /// most 1 h.
     ///
     /// # Errors
     /// [`SendError::Closed`].
     pub async fn set_timeout(&self, timeout: Duration) -> Result<(), SendError> {
+        let timeout = clamped(timeout);
         self.ask(|reply| Command::SetTimeout { timeout, reply })
             .await
     }
@@ -362,6 +385,12 @@ impl Easypeers {
         self.view(|view| view.peers.clone())
     }
 
+    /// The trackers, and how each of them does.
+    #[must_use]
+    pub fn trackers(&self) -> Vec<TrackerInfo> {
+        self.view(|view| view.trackers.clone())
+    }
+
     /// Counts since the start.
     #[must_use]
     pub fn stats(&self) -> Stats {
@@ -397,6 +426,10 @@ impl Easypeers {
                 .unwrap_or_else(|poisoned| poisoned.into_inner()),
         )
     }
+}
+
+fn clamped(timeout: Duration) -> Duration {
+    timeout.clamp(options::TIMEOUTS.0, options::TIMEOUTS.1)
 }
 
 fn checked(data: Data) -> Result<Data, SendError> {

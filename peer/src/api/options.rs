@@ -29,6 +29,11 @@ pub const MAX_MAX_PEERS: usize = 64;
 /// Time between two announces unless told otherwise or by the tracker.
 pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(30);
 
+/// Shortest and longest time between two announces: a tracker is no place to poll, and forgets who is
+/// silent.
+pub(super) const TIMEOUTS: (Duration, Duration) =
+    (Duration::from_secs(1), Duration::from_secs(3600));
+
 /// Which STUN and TURN servers help through NATs.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub enum IceServers {
@@ -85,7 +90,8 @@ impl Limits {
 pub struct Options {
     /// Links to keep, [`MIN_MAX_PEERS`] to [`MAX_MAX_PEERS`]; default 6.
     pub max_peers: usize,
-    /// Time between two announces, unless the tracker asks for another; default 30 s.
+    /// Time between two announces, unless the tracker asks for another; default 30 s. Taken as 1 s if
+    /// it is shorter, as 1 h if it is longer.
     pub timeout: Duration,
     /// Trackers, all used at once. Default: [`DEFAULT_TRACKER`].
     pub trackers: Vec<TrackerUrl>,

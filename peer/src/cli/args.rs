@@ -6,6 +6,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use clap::Parser;
+use clap_complete::Shell;
 use easypeers::link::{IceServer, UdpPorts};
 use easypeers::tracker::{PUBLIC_TRACKERS, TrackerUrl};
 use easypeers::{
@@ -23,6 +24,8 @@ Examples:
 
 What is typed is sent to everybody; /help lists the commands. Received messages go to standard \
 output, everything else to standard error. Ctrl-C, Ctrl-D or /quit leave.
+
+SSL_CERT_FILE=FILE trusts the certificates of a PEM file for wss:// trackers, beside the public ones.
 
 Exit status: 0 after leaving; 1 if the peer could not start, or lines from a pipe could not be \
 sent; 2 for a bad command line; 130 after a second Ctrl-C.";
@@ -113,8 +116,21 @@ pub(crate) struct Arguments {
     pub(crate) public_addresses: Vec<IpAddr>,
 
     /// Serve Prometheus metrics at http://ADDRESS:PORT/metrics
-    #[arg(long, value_name = "ADDRESS:PORT")]
+    #[arg(long, env = "EASYPEERS_METRICS_LISTEN", value_name = "ADDRESS:PORT")]
     pub(crate) metrics_listen: Option<SocketAddr>,
+
+    /// Ask the peer that serves metrics at --metrics-listen on this machine whether it is healthy;
+    /// exit 0 if so
+    #[arg(long, requires = "metrics_listen")]
+    pub(crate) healthcheck: bool,
+
+    /// Print a shell completion script and exit
+    #[arg(long, value_name = "SHELL")]
+    pub(crate) completions: Option<Shell>,
+
+    /// Print the man page and exit
+    #[arg(long)]
+    pub(crate) man: bool,
 
     /// Stay in the mesh when standard input ends
     #[arg(long)]

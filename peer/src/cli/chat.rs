@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::Context;
-use easypeers::{Easypeers, Event, Identity, MessageId, PeerId, Receipt, SendError};
+use easypeers::{Easypeers, Event, Identity, MessageId, PeerId, Receipt, SendError, Status};
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -19,6 +19,7 @@ use super::input::Typed;
 use super::line::{self, Address, Line};
 use super::metrics;
 use super::output::Output;
+use super::supervisor;
 
 /// Messages of ours that wait for a link or a receipt; nothing is read from a pipe beyond that.
 const WAITING: usize = 32;
@@ -35,11 +36,11 @@ enum Done {
 struct Chat {
     peer: Easypeers,
     topic: String,
-    trackers: Vec<String>,
     output: Output,
     waiting: FuturesUnordered<Pin<Box<dyn Future<Output = Done> + Send>>>,
     /// Members that were heard of, the latest last.
     seen: VecDeque<PeerId>,
+    shown: Option<Status>,
     /// Something could not be sent.
     failed: bool,
 }
@@ -98,18 +99,18 @@ pub(crate) async fn run(
     }
     let mut chat = Chat {
         topic: arguments.topic.clone(),
-        trackers: arguments
-            .all_trackers()
-            .iter()
-            .map(ToString::to_string)
-            .collect(),
         output: Output::new(Arc::clone(console), arguments.json),
         waiting: FuturesUnordered::new(),
         seen: VecDeque::new(),
+        shown: None,
         failed: false,
         peer,
     };
+    supervisor::ready();
+    let watchdog = tokio::spawn(supervisor::watchdog(chat.peer.clone()));
     let ended = chat.talk(typed, &mut signals, arguments.stay).await;
+    watchdog.abort();
+    supervisor::stopping();
     tokio::select! {
         () = chat.peer.close() => {}
         () = signals.next() => return Ok(ExitCode::from(130)),
@@ -132,7 +133,7 @@ impl Chat {
     ) -> io::Result<()> {
         let mut events = self.peer.events();
         self.output.ready(&self.topic, &self.peer)?;
-        self.output.state(&self.peer.status())?;
+        self.on_state(&self.peer.status())?;
         let mut reading = true;
         loop {
             tokio::select! {
@@ -170,9 +171,20 @@ impl Chat {
         match event {
             Event::Connect(peer) => self.note_seen(*peer),
             Event::Message(message) => self.note_seen(message.from),
+            Event::State(status) => return self.on_state(status),
             _ => {}
         }
         self.output.event(event)
+    }
+
+    /// Shows a state, unless it is the one that was shown last: that of the start may come as an event
+    /// too.
+    fn on_state(&mut self, status: &Status) -> io::Result<()> {
+        if self.shown.as_ref() == Some(status) {
+            return Ok(());
+        }
+        self.shown = Some(status.clone());
+        self.output.state(status)
     }
 
     fn note_seen(&mut self, peer: PeerId) {
@@ -217,7 +229,7 @@ impl Chat {
                 }
             },
             Ok(Line::Peers) => self.output.peers(&self.peer.peers())?,
-            Ok(Line::Info) => self.output.info(&self.topic, &self.trackers, &self.peer)?,
+            Ok(Line::Info) => self.output.info(&self.topic, &self.peer)?,
             Ok(Line::Help) => self.output.note(line::HELP),
             Ok(Line::Quit) => return Ok(Next::Leave),
             Err(error) => {

@@ -76,6 +76,7 @@ struct Metrics {
     max_peers: IntGauge,
     links_opened: IntCounter,
     connections_created: IntCounter,
+    links_refused: IntCounterVec,
     messages: IntCounterVec,
     duplicates: IntCounter,
     rejected: IntCounter,
@@ -120,6 +121,11 @@ impl Metrics {
             connections_created: counter(
                 "connections_created_total",
                 "WebRTC connections made, offers that nobody answered included.",
+            )?,
+            links_refused: counters(
+                "links_refused_total",
+                "Links refused before they came up.",
+                "reason",
             )?,
             messages: counters(
                 "messages_total",
@@ -176,6 +182,14 @@ impl Metrics {
         add(&self.duplicates, stats.duplicates, last.duplicates);
         add(&self.rejected, stats.rejected, last.rejected);
         add(&self.dropped, stats.dropped, last.dropped);
+        for (reason, now) in &stats.links_refused {
+            let before = last.links_refused.get(reason).copied().unwrap_or_default();
+            add(
+                &self.links_refused.with_label_values(&[reason]),
+                *now,
+                before,
+            );
+        }
         for (direction, now, before) in [
             ("sent", stats.messages_sent, last.messages_sent),
             ("received", stats.messages_received, last.messages_received),

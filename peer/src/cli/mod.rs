@@ -2,18 +2,22 @@
 //!
 //! - `args`, `ice`, `identity_file`: what was asked for at the start.
 //! - `input`, `line`: what is typed. `console`: the terminal or the pipes behind it all.
-//! - `output`, `text`: what is printed, for people or as JSON.
-//! - `chat`: the loop between them and the library. `metrics`: for Prometheus.
+//! - `output`, `text`, `json`: what is printed, for people or scripts.
+//! - `chat`: the loop between them and the library. `metrics`: for Prometheus. `healthcheck` and
+//!   `supervisor`: for whoever keeps it running.
 
 mod args;
 mod chat;
 mod console;
+mod healthcheck;
 mod ice;
 mod identity_file;
 mod input;
+mod json;
 mod line;
 mod metrics;
 mod output;
+mod supervisor;
 mod text;
 
 use std::io::Write;
@@ -21,7 +25,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::Context;
-use clap::Parser;
+use clap::{CommandFactory, Parser};
 use tracing_subscriber::EnvFilter;
 
 use args::Arguments;
@@ -38,6 +42,14 @@ pub(crate) fn main() -> ExitCode {
 }
 
 fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
+    if let Some(text) = generated(arguments) {
+        std::io::stdout().write_all(&text)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    if arguments.healthcheck {
+        healthcheck::ask(arguments.metrics_listen)?;
+        return Ok(ExitCode::SUCCESS);
+    }
     let identity = arguments.identity.as_deref().map(identity_file::load);
     let identity = identity.transpose()?;
     let (console, typed) = input::open(arguments.json)?;
@@ -51,6 +63,20 @@ fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     // The thread that reads standard input may wait for ever.
     runtime.shutdown_background();
     code
+}
+
+/// The completion script or the man page, if one was asked for.
+fn generated(arguments: &Arguments) -> Option<Vec<u8>> {
+    let (mut command, mut text) = (Arguments::command(), Vec::new());
+    if let Some(shell) = arguments.completions {
+        clap_complete::generate(shell, &mut command, "peer", &mut text);
+    } else if arguments.man {
+        // Writing into memory cannot fail.
+        let _ = clap_mangen::Man::new(command).render(&mut text);
+    } else {
+        return None;
+    }
+    Some(text)
 }
 
 fn start_log(filter: &str, console: &Arc<Console>) -> anyhow::Result<()> {

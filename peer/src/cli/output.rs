@@ -5,95 +5,18 @@
 
 use std::io;
 use std::sync::Arc;
-use std::time::Duration;
 
 use easypeers::{
     Data, Easypeers, Event, InfoHash, Message, MessageId, PeerId, PeerInfo, Receipt, Stats, Status,
+    TrackerInfo,
 };
-use serde::Serialize;
 
 use super::console::Console;
+use super::json::{self, Line, milliseconds};
 use super::text;
 
 /// Hex digits of an address that people see.
 const SHORT: usize = 8;
-
-/// An event as JSON. Field names are a contract with scripts.
-#[derive(Debug, Serialize)]
-#[serde(tag = "event", rename_all = "lowercase")]
-enum Line {
-    Ready {
-        address: String,
-        identifier: String,
-    },
-    Message {
-        from: String,
-        data: String,
-        /// Of binary data, which is written in hex digits.
-        #[serde(skip_serializing_if = "Option::is_none")]
-        encoding: Option<&'static str>,
-        direct: bool,
-        id: String,
-        verified: bool,
-        hops: u32,
-    },
-    Connect {
-        peer: String,
-    },
-    Disconnect {
-        peer: String,
-    },
-    State {
-        state: &'static str,
-        reason: String,
-        links: usize,
-    },
-    Sent {
-        id: String,
-    },
-    Receipt {
-        to: String,
-        result: &'static str,
-        #[serde(skip_serializing_if = "Option::is_none")]
-        hops: Option<u32>,
-        #[serde(skip_serializing_if = "Option::is_none")]
-        rtt_ms: Option<f64>,
-    },
-    Lagged {
-        count: u64,
-    },
-    Error {
-        message: String,
-    },
-    Peers {
-        peers: Vec<Neighbor>,
-    },
-    Info {
-        address: String,
-        identifier: String,
-        topic: String,
-        trackers: Vec<String>,
-        max_peers: usize,
-        state: &'static str,
-        reason: String,
-        links: usize,
-        messages_sent: u64,
-        messages_received: u64,
-        messages_forwarded: u64,
-        bytes_sent: u64,
-        bytes_received: u64,
-    },
-}
-
-#[derive(Debug, Serialize)]
-struct Neighbor {
-    peer: String,
-    up_s: u64,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    rtt_ms: Option<f64>,
-    offered: bool,
-    compat: bool,
-}
 
 #[derive(Debug)]
 pub(crate) struct Output {
@@ -152,19 +75,18 @@ impl Output {
                 },
                 || format!("* {} disconnected", short(peer)),
             ),
-            Event::State(status) => self.state(status),
             Event::Lagged(count) => self.either(
                 || Line::Lagged { count: *count },
                 || format!("* too slow: {count} messages or events lost"),
             ),
-            // Kinds that this program does not know yet.
+            // States go to [`state`](Self::state); other kinds this program does not know yet.
             _ => Ok(()),
         }
     }
 
     fn message(&self, message: &Message) -> io::Result<()> {
         if self.json {
-            return self.write(&message_line(message));
+            return self.write(&json::message(message));
         }
         let line = message_text(message, self.console.for_people);
         self.console.line(&line)
@@ -234,9 +156,7 @@ impl Output {
 
     pub(crate) fn peers(&self, peers: &[PeerInfo]) -> io::Result<()> {
         self.either(
-            || Line::Peers {
-                peers: peers.iter().map(neighbor).collect(),
-            },
+            || json::peers(peers),
             || {
                 if peers.is_empty() {
                     return "* no links".to_owned();
@@ -247,50 +167,12 @@ impl Output {
         )
     }
 
-    pub(crate) fn info(
-        &self,
-        topic: &str,
-        trackers: &[String],
-        peer: &Easypeers,
-    ) -> io::Result<()> {
+    pub(crate) fn info(&self, topic: &str, peer: &Easypeers) -> io::Result<()> {
         let (status, stats) = (peer.status(), peer.stats());
         self.either(
-            || Line::Info {
-                address: peer.address().to_string(),
-                identifier: peer.identifier().to_string(),
-                topic: topic.to_owned(),
-                trackers: trackers.to_vec(),
-                max_peers: peer.max_peers(),
-                state: status.state.as_str(),
-                reason: status.reason.clone(),
-                links: status.links,
-                messages_sent: stats.messages_sent,
-                messages_received: stats.messages_received,
-                messages_forwarded: stats.messages_forwarded,
-                bytes_sent: stats.bytes_sent,
-                bytes_received: stats.bytes_received,
-            },
-            || info_text(topic, trackers, peer, &status, &stats),
+            || json::info(topic, peer, &status, &stats),
+            || info_text(topic, peer, &status, &stats),
         )
-    }
-}
-
-fn message_line(message: &Message) -> Line {
-    let (data, encoding) = match &message.data {
-        Data::Text(text) => (text.to_string(), None),
-        Data::Binary(bytes) => {
-            let digits = bytes.iter().map(|byte| format!("{byte:02x}"));
-            (digits.collect(), Some("hex"))
-        }
-    };
-    Line::Message {
-        from: message.from.to_string(),
-        data,
-        encoding,
-        direct: message.direct,
-        id: message.id.to_string(),
-        verified: message.verified,
-        hops: message.hops,
     }
 }
 
@@ -310,16 +192,6 @@ fn message_text(message: &Message, for_people: bool) -> String {
     }
 }
 
-fn neighbor(peer: &PeerInfo) -> Neighbor {
-    Neighbor {
-        peer: peer.address.to_string(),
-        up_s: peer.up.as_secs(),
-        rtt_ms: peer.rtt.map(milliseconds),
-        offered: peer.offered,
-        compat: peer.compat,
-    }
-}
-
 fn peer_text(peer: &PeerInfo) -> String {
     let rtt = peer
         .rtt
@@ -333,20 +205,29 @@ fn peer_text(peer: &PeerInfo) -> String {
     )
 }
 
-fn info_text(
-    topic: &str,
-    trackers: &[String],
-    peer: &Easypeers,
-    status: &Status,
-    stats: &Stats,
-) -> String {
+/// `ws://localhost:3000, 3 members` or `ws://localhost:3000, connection refused, retrying in 8 s`.
+fn tracker_text(tracker: &TrackerInfo) -> String {
+    let mut text = tracker.url.clone();
+    if let Some(members) = tracker.members {
+        text += &format!(", {members} members");
+    }
+    if let Some(trouble) = &tracker.trouble {
+        text += ", ";
+        text += trouble;
+    }
+    text::visible(&text).into_owned()
+}
+
+fn info_text(topic: &str, peer: &Easypeers, status: &Status, stats: &Stats) -> String {
+    let trackers = peer.trackers();
+    let trackers: Vec<String> = trackers.iter().map(tracker_text).collect();
     format!(
         "  address   {}\n  topic     {topic:?}\n  swarm     {}\n  trackers  {}\n  state     {}: {}\n  \
          links     {} of {}\n  messages  {} sent, {} received, {} passed on, {} lost to slow peers\n  \
          traffic   {} bytes sent, {} received",
         peer.address(),
         peer.identifier(),
-        trackers.join(", "),
+        trackers.join("\n            "),
         status.state,
         text::visible(&status.reason),
         status.links,
@@ -364,52 +245,4 @@ fn short(peer: &PeerId) -> String {
     let mut hex = peer.to_string();
     hex.truncate(SHORT);
     hex
-}
-
-/// To a hundredth.
-fn milliseconds(time: Duration) -> f64 {
-    (time.as_secs_f64() * 1e5).round() / 100.0
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn json(line: &Line) -> String {
-        serde_json::to_string(line).unwrap()
-    }
-
-    #[test]
-    fn events_have_the_fields_that_scripts_read() {
-        let address = "ab".repeat(20);
-        let ready = Line::Ready {
-            address: address.clone(),
-            identifier: "cd".repeat(20),
-        };
-        let expected = format!(
-            r#"{{"event":"ready","address":"{address}","identifier":"{}"}}"#,
-            "cd".repeat(20)
-        );
-        assert_eq!(json(&ready), expected);
-        let receipt = Line::Receipt {
-            to: "x".to_owned(),
-            result: "delivered",
-            hops: Some(2),
-            rtt_ms: Some(milliseconds(Duration::from_micros(12_345))),
-        };
-        let expected =
-            r#"{"event":"receipt","to":"x","result":"delivered","hops":2,"rtt_ms":12.35}"#;
-        assert_eq!(json(&receipt), expected);
-        let state = Line::State {
-            state: "joined",
-            reason: "2 of 6 links".to_owned(),
-            links: 2,
-        };
-        let expected = r#"{"event":"state","state":"joined","reason":"2 of 6 links","links":2}"#;
-        assert_eq!(json(&state), expected);
-        assert_eq!(
-            json(&Line::Lagged { count: 3 }),
-            r#"{"event":"lagged","count":3}"#
-        );
-    }
 }

@@ -25,6 +25,14 @@ pub enum LinkError {
         /// What the system said.
         source: io::Error,
     },
+    /// An address that was asked for is none of this host's.
+    #[error("cannot use the address {address}")]
+    Address {
+        /// The address.
+        address: IpAddr,
+        /// What the system said.
+        source: io::Error,
+    },
     /// This host has no network address that can be used.
     #[error("no network address to use")]
     NoAddress,
@@ -34,8 +42,8 @@ pub enum LinkError {
     /// The other side's session description is refused.
     #[error("session description refused: {0}")]
     Sdp(#[from] SdpError),
-    /// No candidate was found to tell the other side, as with an unreachable relay.
-    #[error("no ICE candidate found")]
+    /// No candidate was found to tell the other side, as with relayed ones only.
+    #[error("no ICE candidate found: no TURN server answered, or none took the credential")]
     NoCandidate,
     /// The other side did not open the channel in time.
     #[error("channel did not open in time")]

@@ -66,8 +66,9 @@ pub(crate) type Now = Duration;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct LinkId(pub(crate) u64);
 
-/// Most links that a packet may go along.
-pub(crate) const HOP_LIMIT: u8 = 16;
+/// Most links that a packet may go along. Messages take the fastest ways, not the shortest: with
+/// 100,000 members, twenty links and more, and along a tree half as many again.
+pub(crate) const HOP_LIMIT: u8 = 64;
 
 /// What a core needs to know at its start.
 #[derive(Debug, Clone, Copy)]

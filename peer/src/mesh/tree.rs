@@ -22,7 +22,7 @@ use super::{LinkId, Mesh, Now};
 const GATHER: Duration = Duration::from_millis(20);
 
 /// Time for an announced message to come along the tree, on top of two round trips.
-const GRACE: Duration = Duration::from_millis(100);
+const GRACE: Duration = Duration::from_millis(200);
 
 /// Round trip of a neighbour that was not probed yet.
 const ROUND_TRIP: Duration = Duration::from_millis(150);

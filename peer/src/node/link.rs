@@ -186,14 +186,7 @@ impl Task {
 
     /// Writes what the outbox holds, until it is closed and empty or the neighbour is too slow.
     async fn write(&self, sender: &LinkSender) {
-        let mut keep_alive = Vec::new();
-        write_keep_alive(&mut keep_alive);
-        loop {
-            let batch = match rt::timeout(KEEP_ALIVE, self.outbox.take()).await {
-                Some(Some(batch)) => batch,
-                Some(None) => return,
-                None => keep_alive.clone(),
-            };
+        while let Some(batch) = next(&self.outbox).await {
             let order = std::sync::atomic::Ordering::Relaxed;
             self.traffic.sent.fetch_add(batch.len() as u64, order);
             match rt::timeout(STALL, sender.send(&batch)).await {
@@ -213,5 +206,37 @@ impl Task {
     /// The node takes its time, and so the neighbour must: nothing is read meanwhile.
     async fn tell(&self, event: FromLink) {
         let _ = self.events.send((self.id, event)).await;
+    }
+}
+
+/// What is written next: what waits, or after a long silence a keep-alive. `None` at the end.
+async fn next(outbox: &Outbox) -> Option<Vec<u8>> {
+    match rt::timeout(KEEP_ALIVE, outbox.take()).await {
+        Some(batch) => batch,
+        None => {
+            let mut keep_alive = Vec::new();
+            write_keep_alive(&mut keep_alive);
+            Some(keep_alive)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn silence_is_broken_by_keep_alives() {
+        let outbox = Outbox::default();
+        let start = tokio::time::Instant::now();
+        for _ in 0..2 {
+            assert_eq!(next(&outbox).await, Some(vec![0; 4]));
+        }
+        assert_eq!(start.elapsed(), 2 * KEEP_ALIVE);
+        outbox.push_raw(vec![1]);
+        assert_eq!(next(&outbox).await, Some(vec![1]));
+        assert_eq!(start.elapsed(), 2 * KEEP_ALIVE);
+        outbox.close();
+        assert_eq!(next(&outbox).await, None);
     }
 }

@@ -169,9 +169,10 @@ pub(crate) async fn spawn(
     if let Some(address) = address.filter(|_| !options.compat) {
         return Err(JoinError::ForeignAddress(address));
     }
-    let status = status::Trackers::new(&options.trackers).status(0, options.max_peers);
+    let mut known = status::Trackers::new(&options.trackers);
     let view = View::new(
-        status,
+        known.status(0, options.max_peers),
+        known.list(),
         address.unwrap_or_else(|| identity.address()),
         identifier,
         &options,
@@ -195,7 +196,7 @@ pub(crate) async fn spawn(
         // A password that is not empty has a key.
         let mut credentials = node.credentials().await.ok();
         while let Some(current) = credentials {
-            credentials = node.live(current).await;
+            credentials = Box::pin(node.live(current)).await;
         }
     });
     Ok(view)
@@ -221,7 +222,7 @@ impl Node {
     /// One membership, from joining to leaving; the credentials of the next one, if there is one.
     async fn live(&mut self, credentials: Arc<Credentials>) -> Option<Arc<Credentials>> {
         let swarm = Swarm::join(self, credentials);
-        let reply = match swarm.run(self).await {
+        let reply = match Box::pin(swarm.run(self)).await {
             End::Closed(reply) => {
                 if let Some(reply) = reply {
                     let _ = reply.send(());

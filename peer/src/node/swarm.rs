@@ -134,7 +134,7 @@ impl Swarm {
         let (jobs, job_results) = mpsc::channel(JOB_QUEUE);
         let compat = credentials.compat.then(|| Compat::start(jobs.clone()));
         let (from_links, link_events) = mpsc::channel(LINK_QUEUE);
-        let known = status::Trackers::new(&options.trackers);
+        let mut known = status::Trackers::new(&options.trackers);
         let mut swarm = Self {
             clock,
             transport: Arc::clone(&node.transport),
@@ -162,7 +162,7 @@ impl Swarm {
             jobs,
             from_links,
             traffic: Arc::default(),
-            stats: Stats::default(),
+            stats: status::stats(),
             timeout,
             limits: options.limits,
             lagged: 0,
@@ -300,6 +300,7 @@ impl Swarm {
                 tracker, ref error, ..
             } => {
                 tracing::info!(tracker = tracker.index(), %error, "tracker lost");
+                self.signal_input(signal::Input::TrackerLost(tracker));
             }
             TrackerEvent::Failure {
                 tracker,
@@ -361,8 +362,7 @@ impl Swarm {
 
     fn on_closed(&mut self, link: LinkId, error: Option<SessionError>) {
         if let Some(error) = error {
-            self.stats.rejected += 1;
-            tracing::debug!(%error, reason = error.label(), "link refused");
+            self.known.note_refused(error, &mut self.stats);
         }
         let Some(entry) = self.links.remove(&link) else {
             return;
@@ -569,6 +569,7 @@ impl Swarm {
         view.timeout = self.timeout;
         view.status = self.status.clone();
         view.peers = peers;
+        view.trackers = self.known.list();
         view.stats = stats;
         drop(view);
         let lagged = std::mem::take(&mut self.lagged);

@@ -114,6 +114,26 @@ fn members_admit_each_other_however_the_bytes_are_cut() {
 }
 
 #[test]
+fn every_reason_has_a_counter() {
+    let labels: Vec<&str> = SessionError::labels().collect();
+    for error in [
+        SessionError::OtherSwarm,
+        SessionError::Ourselves,
+        SessionError::NoExtensions,
+        SessionError::NoCommonExtension,
+        SessionError::ForeignAddress,
+        SessionError::Early,
+        SessionError::Silent,
+        StreamError::NoExtensionId.into(),
+        ExtensionError::NoHello.into(),
+        FrameError::Truncated.into(),
+        AuthError::Reflected.into(),
+    ] {
+        assert!(labels.contains(&error.label()), "{error}");
+    }
+}
+
+#[test]
 fn another_secret_or_swarm_is_refused_by_both() {
     let info_hash = InfoHash::of_topic(TOPIC);
     let password = || TopicKey::from_password("opensesame", &info_hash).unwrap();

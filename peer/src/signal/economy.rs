@@ -6,19 +6,22 @@ use std::time::Duration;
 
 use rand::RngExt;
 use rand::rngs::StdRng;
+use rand::seq::IteratorRandom;
 
 use crate::mesh::Now;
 use crate::tracker::TrackerId;
 
-/// Offers a minute that the full members of a swarm make together: where two meshes of one topic use
+/// Between two offers of the full members of a swarm, all together: where two meshes of one topic use
 /// one tracker, each finds the other within seconds, however large they are.
-const PROBES: f64 = 8.0;
+const PROBES: Duration = Duration::from_millis(7500);
 
-/// In a small swarm, one member does not make them more often than this.
+/// In a small swarm, between two of one member, on average.
 const PROBE_SPACING: Duration = Duration::from_secs(600);
 
-/// Time for which one announce may make up.
-const PROBE_SPAN: Duration = Duration::from_secs(120);
+/// For so long after a tracker came, or came back, they come so much more often: meshes may have
+/// parted meanwhile.
+const RETURNED: Duration = Duration::from_secs(60);
+const EAGER: u32 = 8;
 
 /// A member that misses a single link looks for it in the mesh; trackers are asked so often.
 const LAST_LINK: Duration = Duration::from_secs(600);
@@ -27,28 +30,63 @@ const LAST_LINK: Duration = Duration::from_secs(600);
 pub(super) struct Economy {
     /// Peers in the swarm, as each tracker counts them.
     sizes: BTreeMap<TrackerId, usize>,
-    probed: Option<Now>,
+    /// At the last announce no link was missed, and there were others than the neighbours.
+    full: bool,
+    next_probe: Option<Now>,
+    eager_until: Now,
     last_link: Option<Now>,
 }
 
 impl Economy {
-    pub(super) fn note_size(&mut self, tracker: TrackerId, size: usize) {
-        self.sizes.insert(tracker, size);
-    }
-
-    /// Offers worth making, for so many missing links beside those that there are.
-    pub(super) fn offers(
+    pub(super) fn note_size(
         &mut self,
         now: Now,
-        want: usize,
-        links: usize,
+        tracker: TrackerId,
+        size: usize,
         rng: &mut StdRng,
-    ) -> usize {
-        let size = self.sizes.values().max().copied();
+    ) {
+        if self.sizes.insert(tracker, size).is_none() {
+            self.eager_until = now + RETURNED;
+        }
+        self.plan_probe(now, rng);
+    }
+
+    pub(super) fn note_lost(&mut self, tracker: TrackerId) {
+        self.sizes.remove(&tracker);
+    }
+
+    /// The times between probes are exponential, and so may be drawn anew whenever the size changes.
+    fn plan_probe(&mut self, now: Now, rng: &mut StdRng) {
+        let size = self.sizes.values().max().copied().unwrap_or(1);
+        let mean = (PROBES * u32::try_from(size).unwrap_or(u32::MAX)).max(PROBE_SPACING);
+        let eager = if now < self.eager_until { EAGER } else { 1 };
+        let mean = mean / eager;
+        let wait = mean.mul_f64(-rng.random_range(f64::EPSILON..1.0).ln());
+        self.next_probe = Some(now + wait);
+    }
+
+    /// When a probe is due.
+    pub(super) const fn next_probe(&self) -> Option<Now> {
+        self.next_probe
+    }
+
+    /// The tracker to make one offer through, if it is time for that.
+    pub(super) fn probe(&mut self, now: Now, rng: &mut StdRng) -> Option<TrackerId> {
+        if self.next_probe.is_none_or(|next| next > now) {
+            return None;
+        }
+        self.plan_probe(now, rng);
+        let trackers = self.sizes.keys().copied().filter(|_| self.full);
+        trackers.choose(rng)
+    }
+
+    /// Offers worth making in an announce, for so many missing links beside those that there are.
+    pub(super) fn offers(&mut self, now: Now, want: usize, links: usize) -> usize {
         // Who is a neighbour already needs no offer.
+        let size = self.sizes.values().max();
         let others = size.map_or(usize::MAX, |size| size.saturating_sub(1 + links));
+        self.full = want == 0 && others > 0;
         match want.min(others) {
-            0 if others > 0 => usize::from(size.is_some_and(|size| self.probes(now, size, rng))),
             1 if links > 1 => {
                 let due = self.last_link.is_none_or(|last| now >= last + LAST_LINK);
                 if due {
@@ -58,17 +96,6 @@ impl Economy {
             }
             want => want,
         }
-    }
-
-    fn probes(&mut self, now: Now, size: usize, rng: &mut StdRng) -> bool {
-        let last = self.probed.replace(now);
-        let Some(last) = last else {
-            return false;
-        };
-        let passed = now.saturating_sub(last).min(PROBE_SPAN).as_secs_f64();
-        let minutes = passed / 60.0;
-        let share = PROBES * minutes / size.max(1) as f64;
-        rng.random::<f64>() < share.min(passed / PROBE_SPACING.as_secs_f64())
     }
 }
 
@@ -83,32 +110,20 @@ mod tests {
     fn nothing_is_offered_that_nobody_can_need() {
         let mut rng = StdRng::seed_from_u64(1);
         let mut economy = Economy::default();
-        let offers = |economy: &mut Economy, at, want, links, rng: &mut StdRng| {
-            economy.offers(Duration::from_secs(at), want, links, rng)
+        let offers = |economy: &mut Economy, at, want, links| {
+            economy.offers(Duration::from_secs(at), want, links)
         };
+        assert_eq!(offers(&mut economy, 0, 6, 0), 6, "nothing is known");
+        economy.note_size(Now::ZERO, TrackerId::new(0), 3, &mut rng);
+        assert_eq!(offers(&mut economy, 15, 5, 1), 1, "one is left");
+        assert_eq!(offers(&mut economy, 30, 4, 2), 0, "all are neighbours");
+        economy.note_size(Now::ZERO, TrackerId::new(1), 4, &mut rng);
         assert_eq!(
-            offers(&mut economy, 0, 6, 0, &mut rng),
-            6,
-            "nothing is known"
-        );
-        economy.note_size(TrackerId::new(0), 3);
-        assert_eq!(offers(&mut economy, 15, 5, 1, &mut rng), 1, "one is left");
-        assert_eq!(
-            offers(&mut economy, 30, 4, 2, &mut rng),
-            0,
-            "all are neighbours"
-        );
-        economy.note_size(TrackerId::new(1), 4);
-        assert_eq!(
-            offers(&mut economy, 45, 4, 2, &mut rng),
+            offers(&mut economy, 45, 4, 2),
             1,
             "another tracker knows one"
         );
-        assert_eq!(
-            offers(&mut economy, 60, 4, 2, &mut rng),
-            0,
-            "it was offered a link"
-        );
+        assert_eq!(offers(&mut economy, 60, 4, 2), 0, "it was offered a link");
     }
 
     #[test]
@@ -120,9 +135,13 @@ mod tests {
         let mut probes = 0;
         for _ in 0..members {
             let mut economy = Economy::default();
-            economy.note_size(TrackerId::new(0), members);
-            for half in 0..=2 * minutes {
-                probes += economy.offers(Duration::from_secs(30 * half), 0, 6, &mut rng);
+            economy.note_size(Now::ZERO, TrackerId::new(0), members, &mut rng);
+            economy.note_size(RETURNED, TrackerId::new(0), members, &mut rng);
+            economy.offers(Now::ZERO, 0, 6);
+            while let Some(next) = economy.next_probe()
+                && next < RETURNED + Duration::from_secs(60 * minutes)
+            {
+                probes += u64::from(economy.probe(next, &mut rng).is_some());
             }
         }
         let expected = 8.0 * minutes as f64;

@@ -8,8 +8,8 @@
 //! - Offers of others are answered while links are wanted, a bounded number a minute, and not those
 //!   of neighbours, of peers that are being connected to already, or of peers that just failed.
 //!
-//! Invariants: one attempt to answer a peer at a time; never more than [`SPARE`] attempts above the
-//! links wanted; every attempt ends, by its driver or by its deadline; every map is bounded.
+//! Invariants: one attempt to answer a peer at a time; no more attempts than links wanted, those that
+//! the mesh asks for aside; every attempt ends, by its driver or by its deadline; every map is bounded.
 
 mod economy;
 #[cfg(test)]
@@ -31,9 +31,6 @@ use economy::Economy;
 /// Most offers that wait for an answer. Browsers allow few connections in a page's life, and each
 /// costs a socket; trackers hand few offers of one announce on.
 const POOL: usize = 3;
-
-/// Attempts above the links wanted: some fail.
-const SPARE: usize = 2;
 
 /// Age at which an offer is dropped. Trackers and NATs forget after about a minute.
 const OFFER_AGE: Duration = Duration::from_secs(50);
@@ -100,6 +97,8 @@ pub(crate) enum Input {
         want: usize,
         links: usize,
     },
+    /// A tracker cannot be reached any more.
+    TrackerLost(TrackerId),
     /// A tracker counts so many peers in the swarm.
     SwarmSize { tracker: TrackerId, size: usize },
     /// An offer is ready to be sent out.
@@ -268,10 +267,13 @@ impl Signal {
                 want,
                 links,
             } => {
-                let want = self.economy.offers(now, want, links, &mut self.rng);
+                let want = self.economy.offers(now, want, links);
                 self.on_due(now, tracker, want);
             }
-            Input::SwarmSize { tracker, size } => self.economy.note_size(tracker, size),
+            Input::TrackerLost(tracker) => self.economy.note_lost(tracker),
+            Input::SwarmSize { tracker, size } => {
+                self.economy.note_size(now, tracker, size, &mut self.rng);
+            }
             Input::OfferMade { attempt, sdp } => self.on_offer_made(now, attempt, sdp),
             Input::OfferFailed { attempt } | Input::AnswerFailed { attempt } => {
                 self.fail(now, attempt);
@@ -330,6 +332,9 @@ impl Signal {
             Input::AttemptFailed { attempt } => self.fail(now, attempt),
             Input::Timeout => {}
         }
+        if let Some(tracker) = self.economy.probe(now, &mut self.rng) {
+            self.on_due(now, tracker, 1);
+        }
         self.announce(now);
     }
 
@@ -342,7 +347,8 @@ impl Signal {
     pub(crate) fn poll_timeout(&self) -> Option<Now> {
         let attempts = self.attempts.values().map(|attempt| attempt.deadline);
         let waiting = self.waiting.iter().map(|waiting| waiting.deadline);
-        attempts.chain(waiting).min()
+        let probe = self.economy.next_probe();
+        attempts.chain(waiting).chain(probe).min()
     }
 
     fn start(&mut self, deadline: Now, stage: Stage, exchange: Option<OfferId>) -> AttemptId {
@@ -375,9 +381,7 @@ impl Signal {
     }
 
     fn on_due(&mut self, now: Now, tracker: TrackerId, want: usize) {
-        let target = POOL
-            .min(want)
-            .min((want + SPARE).saturating_sub(self.busy()));
+        let target = POOL.min(want).min(want.saturating_sub(self.busy()));
         for _ in self.pool(now)..target {
             let attempt = self.start(now + MAKE, Stage::Offering, None);
             self.out.push_back(Output::MakeOffer { attempt });
@@ -482,7 +486,7 @@ impl Signal {
         let rates = mesh || self.answered.len() < ANSWERS && to_it < ANSWERS_EACH;
         peer != self.me
             && want > 0
-            && self.busy() < want + SPARE
+            && self.busy() < want
             && rates
             && !shunned
             && !self.is_connecting(peer)

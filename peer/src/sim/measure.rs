@@ -222,19 +222,6 @@ impl World {
             return;
         }
         let graph = self.graph();
-        if std::env::var_os("SIM_TRACE").is_some() {
-            eprintln!(
-                "{:.1} s: {} components, largest {}, isolated {}, below two {}, degree {:.2}, made {}, up {}",
-                seconds(self.now),
-                graph.components,
-                graph.largest,
-                graph.isolated,
-                graph.below_two,
-                graph.mean_degree(self.live.len()),
-                self.costs.connections,
-                self.costs.links
-            );
-        }
         let (now, coming, live) = (self.now, self.coming, self.live.len());
         for watch in &mut self.watches {
             let reached = coming == 0

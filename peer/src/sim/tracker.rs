@@ -129,6 +129,7 @@ impl Turn<'_> {
             if self.core.clock > since + GOOD {
                 self.core.client.backoff.reset();
             }
+            self.signal(Input::TrackerLost(TrackerId::new(0)));
             self.retry();
         }
     }

@@ -54,6 +54,13 @@ const SEND: Duration = Duration::from_secs(10);
 /// A connection that lasted so long was a good one: the next pause is short again.
 const GOOD: Duration = Duration::from_secs(30);
 
+/// Most STUN and TURN servers taken from a tracker, and most URLs of one: every connection asks each
+/// of them, and the tracker shall not choose how many hosts that are.
+const ICE_SERVERS: usize = 8;
+
+/// Characters of a tracker's reason that are passed on: people read them.
+const REASON: usize = 200;
+
 /// Why a tracker is not connected that was not wanted.
 const RESTING: &str = "switched off here";
 
@@ -248,22 +255,17 @@ impl Trackers {
 }
 
 /// What the tracker's host names as STUN and TURN servers at `/ice.json`: a list of them, or an
-/// object with the list as `iceServers`.
+/// object with the list as `iceServers`. `None` if it names none.
 pub(crate) async fn ice_servers(url: &TrackerUrl) -> Option<Vec<IceServer>> {
-    #[derive(Deserialize)]
-    #[serde(untagged)]
-    enum Ice {
-        List(Vec<IceServer>),
-        Object {
-            #[serde(rename = "iceServers")]
-            ice_servers: Vec<IceServer>,
-        },
-    }
     let body = Connector::new().get(url, "/ice.json").await?;
-    match serde_json::from_slice(&body).ok()? {
-        Ice::List(servers) => Some(servers),
-        Ice::Object { ice_servers } => Some(ice_servers),
+    let json: serde_json::Value = serde_json::from_slice(&body).ok()?;
+    let list = json.get("iceServers").unwrap_or(&json);
+    let mut servers = Vec::<IceServer>::deserialize(list).ok()?;
+    servers.truncate(ICE_SERVERS);
+    for server in &mut servers {
+        server.urls.truncate(ICE_SERVERS);
     }
+    (!servers.is_empty()).then_some(servers)
 }
 
 struct Task {
@@ -533,7 +535,7 @@ impl Task {
             },
             Ok(ServerMessage::Failure { reason, .. }) => TrackerEvent::Failure {
                 tracker,
-                reason: reason.into_owned(),
+                reason: reason.chars().take(REASON).collect(),
             },
             Ok(_) => return Ok(()),
             Err(error) => {

@@ -12,7 +12,7 @@ const SPACING: Duration = Duration::from_secs(15);
 const URGENT: Duration = Duration::from_secs(5);
 
 /// First and longest pause: between tries to connect, and between announces of a peer that is alone.
-const PAUSE: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
+const PAUSE: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
 
 /// Longest pause of a peer that the tracker's return means most to.
 const LONELY: Duration = Duration::from_secs(20);
@@ -48,7 +48,7 @@ impl Need {
     }
 }
 
-/// 1, 2, 4 ... 60 s, each shortened by up to a quarter, so that many peers that lost the same tracker
+/// 1, 2, 4 ... 30 s, each shortened by up to a quarter, so that many peers that lost the same tracker
 /// do not return at once.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Backoff {
@@ -188,9 +188,9 @@ mod tests {
         let pauses: Vec<u64> = (0..9)
             .map(|_| backoff.next(Need::Full, 0.0).as_secs())
             .collect();
-        assert_eq!(pauses, [1, 2, 4, 8, 16, 32, 60, 60, 60]);
+        assert_eq!(pauses, [1, 2, 4, 8, 16, 30, 30, 30, 30]);
         assert!(
-            backoff.next(Need::Full, 0.999) > s(45),
+            backoff.next(Need::Full, 0.999) > s(22),
             "shortened by a quarter at most"
         );
         backoff.reset();

@@ -131,13 +131,16 @@ async fn announces_offers_and_answers_go_both_ways() {
     let failure = ServerMessage::Failure {
         action: None,
         info_hash: None,
-        reason: "no such swarm here".into(),
+        reason: format!("no such swarm here{}", " ".repeat(1000)).into(),
     };
     // Nonsense in between is nobody's end.
     connection.send(Message::text("{}")).await.unwrap();
     say(&mut connection, &failure).await;
     match events.recv().await {
-        Some(TrackerEvent::Failure { reason, .. }) => assert_eq!(reason, "no such swarm here"),
+        Some(TrackerEvent::Failure { reason, .. }) => {
+            assert_eq!(reason.trim_end(), "no such swarm here");
+            assert_eq!(reason.len(), 200);
+        }
         other => panic!("{other:?}"),
     }
 
@@ -234,6 +237,12 @@ async fn ice_servers_come_from_the_trackers_host() {
             r#"[{"urls":["stun:192.0.2.1:3478"]},{"urls":"stun:192.0.2.2"}]"#,
             Some(2),
         ),
+        ("200 OK", r#"{"iceServers":[]}"#, None),
+        (
+            "200 OK",
+            &format!("[{}]", [r#"{"urls":"stun:192.0.2.1"}"#; 20].join(",")),
+            Some(8),
+        ),
         ("200 OK", "<html>", None),
         ("404 Not Found", "[]", None),
     ] {
@@ -248,6 +257,50 @@ async fn ice_servers_come_from_the_trackers_host() {
         let (found, ()) = tokio::join!(ice_servers(&url), serve);
         assert_eq!(found.map(|found| found.len()), servers, "{status} {body}");
     }
+}
+
+/// One that takes the connection and then says nothing is the worst: no error ever comes.
+#[tokio::test]
+async fn a_silent_tracker_delays_nobody() {
+    let silent = Server::bind().await;
+    let server = Server::bind().await;
+    let (trackers, mut events) = join(&[silent.url(), server.url()]);
+    let (_held, _) = silent.0.accept().await.unwrap();
+    let mut connection = server.accept().await;
+    loop {
+        match events.recv().await.unwrap() {
+            TrackerEvent::Due(tracker) => {
+                assert_eq!(tracker.index(), 1);
+                trackers.announce(tracker, Vec::new());
+                break;
+            }
+            TrackerEvent::Connected(tracker) => assert_eq!(tracker.index(), 1),
+            other => panic!("{other:?}"),
+        }
+    }
+    assert_eq!(said(&mut connection).await["event"], "started");
+    let (stopped, ()) = tokio::join!(said(&mut connection), trackers.stop());
+    assert_eq!(stopped["event"], "stopped");
+}
+
+/// What a peer is told later, such as a shorter time between announces, counts at once.
+#[tokio::test]
+async fn a_new_interval_counts_at_once() {
+    let server = Server::bind().await;
+    let (trackers, mut events) =
+        Trackers::spawn(&[server.url()], SWARM, ME, Duration::from_secs(3600));
+    let mut connection = server.accept().await;
+    let id = TrackerId::new(0);
+    trackers.set_need(Need::Hungry);
+    assert!(matches!(
+        events.recv().await,
+        Some(TrackerEvent::Connected(_))
+    ));
+    assert!(matches!(events.recv().await, Some(TrackerEvent::Due(_))));
+    trackers.announce(id, Vec::new());
+    said(&mut connection).await;
+    trackers.set_interval(Duration::from_secs(1));
+    assert!(matches!(events.recv().await, Some(TrackerEvent::Due(_))));
 }
 
 /// TLS is checked against the roots that are trusted, and only against them.

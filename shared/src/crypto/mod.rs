@@ -16,6 +16,8 @@ pub mod manifest;
 pub mod part;
 pub mod seal;
 pub mod topic;
+#[cfg(test)]
+mod vectors;
 
 pub use identity::{Identity, PublicKeys, Signature};
 pub use topic::TopicKey;

@@ -218,9 +218,18 @@ export class Original {
   seen = new Set()
   log = { connected: [], messages: [], dropped: 0, again: 0, offered: [], answered: [] }
 
-  /** `only`: peers to connect to; others are left alone. `offers`: how many it makes. `answers`: whether it does. */
-  constructor ({ tracker, topic, address = hex(random(20)), only = null, offers = 5, answers = true }) {
-    Object.assign(this, { tracker, topic, address, only, count: offers, answers })
+  /**
+   * `only`: peers to connect to; others are left alone. `offers`: how many it makes. `answers`: whether it does.
+   * `hides`: whether its candidates name no address but `.local` names, as those of a page without a camera do
+   * (written here, since a browser would announce such names to the network).
+   */
+  constructor ({ tracker, topic, address = hex(random(20)), only = null, offers = 5, answers = true, hides = false }) {
+    Object.assign(this, { tracker, topic, address, only, count: offers, answers, hides })
+  }
+
+  description ({ type, sdp }) {
+    const name = (_, before) => `${before}${crypto.randomUUID()}.local`
+    return { type, sdp: this.hides ? sdp.replace(/(a=candidate:\S+ \d+ \w+ \d+ )\S+/g, name) : sdp }
   }
 
   async start () {
@@ -248,7 +257,7 @@ export class Original {
       await gathered(connection)
       const id = hex(random(20))
       this.offers.set(id, { connection, channel })
-      offers.push({ offer: { type: 'offer', sdp: connection.localDescription.sdp }, offer_id: binary(id) })
+      offers.push({ offer: this.description(connection.localDescription), offer_id: binary(id) })
     }
     this.tell({ numwant: this.count, uploaded: 0, downloaded: 0, left: null, event, offers })
   }
@@ -277,7 +286,7 @@ export class Original {
       this.log.answered.push(peer)
       this.tell({
         to_peer_id: message.peer_id,
-        answer: { type: 'answer', sdp: connection.localDescription.sdp },
+        answer: this.description(connection.localDescription),
         offer_id: message.offer_id
       })
     } else {
@@ -342,9 +351,10 @@ export class Original {
       ...to && { to: [to] }
     }
     message.certificate = await certify(this.key, message)
-    for (const wire of this.speaking()) {
-      if (!to || wire.address === to) wire.say(message)
-    }
+    // To a neighbour; else to all, who pass it on.
+    const wires = this.speaking()
+    const direct = wires.filter(wire => wire.address === to)
+    for (const wire of direct.length > 0 ? direct : wires) wire.say(message)
     return message.id
   }
 

@@ -7,15 +7,16 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
+use e2e::{Client, Response, within};
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::time::Instant;
 
-pub(super) fn command(arguments: &[&str]) -> Command {
+pub(crate) fn command(arguments: &[&str]) -> Command {
     crate::program::command("tracker", arguments)
 }
 
 /// Runs a command that ends by itself; standard output and error as text.
-pub(super) fn run(mut command: Command) -> (ExitStatus, String, String) {
+pub(crate) fn run(mut command: Command) -> (ExitStatus, String, String) {
     let Output {
         status,
         stdout,
@@ -26,7 +27,7 @@ pub(super) fn run(mut command: Command) -> (ExitStatus, String, String) {
 }
 
 /// A running tracker; killed when dropped.
-pub(super) struct Tracker {
+pub(crate) struct Tracker {
     child: Child,
     stdout: Arc<Mutex<String>>,
     stderr: Arc<Mutex<String>>,
@@ -46,19 +47,23 @@ impl Drop for Tracker {
 
 impl Tracker {
     /// On a free port of loopback.
-    pub(super) fn start(arguments: &[&str]) -> Self {
+    pub(crate) fn start(arguments: &[&str]) -> Self {
         let listen = ["--listen", "127.0.0.1:0"];
         Self::spawn(command(&[&listen[..], arguments].concat()))
     }
 
-    pub(super) fn spawn(mut command: Command) -> Self {
-        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    pub(crate) fn spawn(command: Command) -> Self {
+        Self::spawn_with_log(command, Stdio::piped())
+    }
+
+    /// With a standard error that nobody reads, unless it is a pipe.
+    pub(crate) fn spawn_with_log(mut command: Command, log: Stdio) -> Self {
+        command.stdout(Stdio::piped()).stderr(log);
         let mut child = command.spawn().unwrap();
         let (stdout, stderr) = (Arc::default(), Arc::default());
-        let readers = vec![
-            collect(child.stdout.take().unwrap(), &stdout),
-            collect(child.stderr.take().unwrap(), &stderr),
-        ];
+        let mut readers = vec![collect(child.stdout.take().unwrap(), &stdout)];
+        let log = child.stderr.take();
+        readers.extend(log.map(|log| collect(log, &stderr)));
         Self {
             child,
             stdout,
@@ -67,37 +72,69 @@ impl Tracker {
         }
     }
 
-    pub(super) fn stdout(&self) -> String {
+    pub(crate) fn stdout(&self) -> String {
         self.stdout.lock().unwrap().clone()
     }
 
-    pub(super) fn stderr(&self) -> String {
+    pub(crate) fn stderr(&self) -> String {
         self.stderr.lock().unwrap().clone()
     }
 
     /// Waits until standard error has `text`.
-    pub(super) fn wait_for_log(&self, text: &str) {
+    pub(crate) fn wait_for_log(&self, text: &str) {
         wait(text, || self.stderr().contains(text).then_some(()));
     }
 
     /// Waits until it says where it listens.
-    pub(super) fn address(&self) -> SocketAddr {
+    pub(crate) fn address(&self) -> SocketAddr {
         wait("the WebSocket's URL", || {
             let text = self.stdout();
             let url = text
                 .lines()
-                .find_map(|line| line.strip_prefix("websocket  ws://"));
-            url.map(|address| address.parse().unwrap())
+                .find_map(|line| line.strip_prefix("websocket  ws"));
+            let address = url.and_then(|url| url.split_once("://"));
+            address.map(|(_, address)| address.parse().unwrap())
         })
     }
 
-    pub(super) fn signal(&self, signal: Signal) {
+    pub(crate) fn signal(&self, signal: Signal) {
         let pid = Pid::from_child(&self.child);
         kill_process(pid, signal).unwrap();
     }
 
+    /// A new WebSocket, without TLS.
+    pub(crate) async fn client(&self) -> Client {
+        let stream = e2e::tls::connect(self.address(), None).await.unwrap();
+        within("an upgrade", Client::upgrade(stream, "/", &[]))
+            .await
+            .unwrap()
+    }
+
+    /// GET, without TLS.
+    pub(crate) async fn get(&self, path: &str) -> Response {
+        let stream = e2e::tls::connect(self.address(), None).await.unwrap();
+        let head = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close");
+        within("an HTTP answer", e2e::http::exchange(stream, &head))
+            .await
+            .unwrap()
+    }
+
+    /// A value from `/metrics`; the name goes without `easypeers_tracker_`.
+    pub(crate) async fn metric(&self, series: &str) -> f64 {
+        let text = self.get("/metrics").await.body;
+        let start = format!("easypeers_tracker_{series} ");
+        let line = text.lines().find_map(|line| line.strip_prefix(&start));
+        line.and_then(|value| value.parse().ok()).unwrap()
+    }
+
+    /// Waits until the end of the process, killed without a word.
+    pub(crate) fn kill(mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
     /// Waits for the end: the exit status, all of standard output and all of standard error.
-    pub(super) fn end(mut self) -> (Option<i32>, String, String) {
+    pub(crate) fn end(mut self) -> (Option<i32>, String, String) {
         let status = wait("the process's end", || self.child.try_wait().unwrap());
         for reader in self.readers.drain(..) {
             reader.join().unwrap();

@@ -1,22 +1,15 @@
 //! TERM and INT drain, a second one does not wait, HUP reads files again.
 
-use std::net::SocketAddr;
-
-use e2e::{Announce, Client, Received, TempDir, hash, peer};
+use e2e::{Announce, Received, TempDir, hash, peer};
 use rustix::process::Signal;
 
 use super::process::Tracker;
-
-async fn connect(address: SocketAddr) -> Client {
-    let stream = e2e::tls::connect(address, None).await.unwrap();
-    Client::upgrade(stream, "/", &[]).await.unwrap()
-}
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn term_and_int_drain_and_exit_with_0() {
     for signal in [Signal::TERM, Signal::INT] {
         let tracker = Tracker::start(&[]);
-        let mut client = connect(tracker.address()).await;
+        let mut client = tracker.client().await;
         client.announce(&Announce::new(hash(1), peer(1))).await;
         tracker.signal(signal);
         assert_eq!(client.closed().await, 1001);
@@ -32,10 +25,9 @@ async fn term_and_int_drain_and_exit_with_0() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_second_signal_exits_at_once() {
     let tracker = Tracker::start(&["--drain-timeout", "1h"]);
-    let address = tracker.address();
     let mut clients = Vec::new();
     for _ in 0..200 {
-        clients.push(connect(address).await);
+        clients.push(tracker.client().await);
     }
     tracker.signal(Signal::TERM);
     tracker.wait_for_log("draining");
@@ -58,7 +50,7 @@ async fn hup_reads_lists_again_and_survives_a_bad_one() {
         config.to_str().unwrap(),
     ];
     let tracker = Tracker::start(&arguments);
-    let mut client = connect(tracker.address()).await;
+    let mut client = tracker.client().await;
     client.announce(&Announce::new(hash(1), peer(1))).await;
 
     files.write("deny", format!("{} no longer\n", hash(1)));
@@ -81,7 +73,7 @@ async fn hup_reads_lists_again_and_survives_a_bad_one() {
     files.write("tracker.toml", "log-level = \"debug\"\n");
     tracker.signal(Signal::HUP);
     e2e::until("the list is empty again", || async {
-        let mut client = connect(tracker.address()).await;
+        let mut client = tracker.client().await;
         client.send(Announce::new(hash(1), peer(2)).text()).await;
         matches!(client.next().await, Received::Announced { .. })
     })

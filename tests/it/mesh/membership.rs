@@ -1,6 +1,7 @@
 //! Who is let in, and what happens when settings, trackers and peers change or fail.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use e2e::TestServer;
 use easypeers::{Event, Identity, InfoHash, PeerId, SendError, State};
@@ -93,6 +94,31 @@ async fn a_new_identifier_or_identity_leaves_and_joins() {
     alice.handle.set_address(identity.address()).await.unwrap();
 }
 
+/// Read as they were given, or as they are set since.
+#[tokio::test(flavor = "multi_thread")]
+async fn settings_can_be_read_and_set() {
+    let server = TestServer::start().await;
+    let peer = Peer::join("settings", options(&server)).await.handle;
+    let identifier = InfoHash::of_topic("settings");
+    assert_eq!((peer.identifier(), peer.max_peers()), (identifier, 6));
+    assert_eq!(peer.timeout(), Duration::from_secs(30));
+    for (set, read) in [(0, 1), (45, 45), (9999, 3600)] {
+        peer.set_timeout(Duration::from_secs(set)).await.unwrap();
+        assert_eq!(peer.timeout(), Duration::from_secs(read));
+    }
+    for (set, read) in [(1, 2), (9, 9), (999, 64)] {
+        peer.set_max_peers(set).await.unwrap();
+        assert_eq!(peer.max_peers(), read);
+    }
+    // They stay what they are in another swarm.
+    let there = InfoHash::of_topic("elsewhere");
+    peer.set_identifier(there).await.unwrap();
+    assert_eq!((peer.identifier(), peer.max_peers()), (there, 64));
+    assert_eq!(peer.timeout(), Duration::from_secs(3600));
+    peer.close().await;
+    assert_eq!(peer.set_max_peers(3).await, Err(SendError::Closed));
+}
+
 async fn gone(peer: &mut Peer) -> PeerId {
     peer.until(|event| match event {
         Event::Disconnect(peer) => Some(*peer),
@@ -148,7 +174,7 @@ async fn a_tracker_that_restarts_is_found_again() {
     );
     alice.handle.send("without a tracker").await.unwrap();
     bob.message().await;
-    let _again = TestServer::with(|settings| settings.listen = vec![address]).await;
+    let _again = TestServer::with(|settings| settings.listen = vec![address.into()]).await;
     alice
         .until(|event| match event {
             Event::State(status) => (status.state == State::Joined).then_some(()),

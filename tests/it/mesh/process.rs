@@ -1,7 +1,7 @@
 //! The program `peer` as processes: what scripts and people see of it.
 
 use std::io::{BufRead, BufReader, Read, Write};
-use std::process::{Child, ChildStdin, ExitStatus, Stdio};
+use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 
@@ -12,7 +12,7 @@ use serde_json::Value;
 use crate::program::command;
 
 /// A running peer; killed when dropped.
-struct Process {
+pub(crate) struct Process {
     child: Child,
     stdin: Option<ChildStdin>,
     stdout: Arc<Mutex<Vec<String>>>,
@@ -41,10 +41,18 @@ fn collect(from: impl Read + Send + 'static, to: &Arc<Mutex<Vec<String>>>) -> Jo
 }
 
 impl Process {
-    fn start(server: &TestServer, topic: &str, arguments: &[&str]) -> Self {
+    /// On loopback, at this tracker.
+    pub(crate) fn start(server: &TestServer, topic: &str, arguments: &[&str]) -> Self {
         let tracker = format!("ws://{}", server.address());
         let common = [topic, "--tracker", &tracker, "--bind", "127.0.0.1"];
-        let mut command = command("peer", &[&common[..], arguments].concat());
+        Self::with(&[&common[..], arguments].concat())
+    }
+
+    pub(crate) fn with(arguments: &[&str]) -> Self {
+        Self::spawn(command("peer", arguments))
+    }
+
+    pub(crate) fn spawn(mut command: Command) -> Self {
         command.stdin(Stdio::piped());
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().unwrap();
@@ -62,20 +70,32 @@ impl Process {
         }
     }
 
-    fn lines(&self) -> Vec<String> {
+    pub(super) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    pub(super) fn lines(&self) -> Vec<String> {
         self.stdout.lock().unwrap().clone()
     }
 
-    fn notes(&self) -> Vec<String> {
+    pub(super) fn notes(&self) -> Vec<String> {
         self.stderr.lock().unwrap().clone()
     }
 
-    fn say(&self, line: &str) {
+    /// Where its metrics are, without `http://` and `/metrics`.
+    fn metrics(&self) -> String {
+        let notes = self.notes();
+        let url = notes.iter().find_map(|note| note.split_once("http://"));
+        let address = url.unwrap().1.strip_suffix("/metrics");
+        address.unwrap().to_owned()
+    }
+
+    pub(crate) fn say(&self, line: &str) {
         writeln!(self.stdin.as_ref().unwrap(), "{line}").unwrap();
     }
 
     /// Waits for an event that has these fields.
-    async fn event(&self, wanted: Value) -> Value {
+    pub(crate) async fn event(&self, wanted: Value) -> Value {
         let fits = |line: &String| {
             let event: Value = serde_json::from_str(line).unwrap();
             let mut fields = wanted.as_object().unwrap().iter();
@@ -92,28 +112,28 @@ impl Process {
         found.unwrap()
     }
 
-    async fn address(&self) -> String {
+    pub(crate) async fn address(&self) -> String {
         let ready = self.event(serde_json::json!({"event": "ready"})).await;
         ready["address"].as_str().unwrap().to_owned()
     }
 
-    async fn line(&self, wanted: &str) {
+    pub(super) async fn line(&self, wanted: &str) {
         let has = || std::future::ready(self.lines().iter().any(|line| line == wanted));
         e2e::until(&format!("the line {wanted:?}"), has).await;
     }
 
-    async fn note(&self, part: &str) {
+    pub(super) async fn note(&self, part: &str) {
         let has = || std::future::ready(self.notes().iter().any(|line| line.contains(part)));
         e2e::until(&format!("{part:?} on standard error"), has).await;
     }
 
-    fn signal(&self, signal: Signal) {
+    pub(super) fn signal(&self, signal: Signal) {
         let pid = Pid::from_child(&self.child);
         kill_process(pid, signal).unwrap();
     }
 
     /// Waits for the end.
-    async fn ended(&mut self) -> ExitStatus {
+    pub(super) async fn ended(&mut self) -> ExitStatus {
         let mut status = None;
         e2e::until("the peer ends", || {
             status = self.child.try_wait().unwrap();
@@ -127,7 +147,7 @@ impl Process {
     }
 
     /// Closes standard input and waits for the end.
-    async fn leave(&mut self) -> ExitStatus {
+    pub(super) async fn leave(&mut self) -> ExitStatus {
         self.stdin = None;
         self.ended().await
     }
@@ -340,6 +360,24 @@ async fn get(address: &str, path: &str) -> e2e::Response {
     e2e::http::exchange(stream, &head).await.unwrap()
 }
 
+/// Who mistyped it learns why nobody is there, and so does a graph.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wrong_password_is_told() {
+    let server = TestServer::start().await;
+    let with = |password| ["--password", password, "--metrics-listen", "127.0.0.1:0"];
+    let alice = Process::start(&server, "locked", &with("opensesame"));
+    let bob = Process::start(&server, "locked", &with("opensesami"));
+    for peer in [&alice, &bob] {
+        let told = "one other peer is here, the last link was refused: topic proof does not fit: \
+                    another topic or password";
+        peer.note(&format!("* connecting: {told}")).await;
+        let refused = "easypeers_peer_links_refused_total{reason=\"wrong_topic_key\"} ";
+        let text = get(&peer.metrics(), "/metrics").await.body;
+        let count = text.lines().find_map(|line| line.strip_prefix(refused));
+        assert_ne!(count.unwrap(), "0");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn prometheus_reads_what_the_peer_does() {
     let server = TestServer::start().await;
@@ -348,14 +386,7 @@ async fn prometheus_reads_what_the_peer_does() {
     let bob = Process::start(&server, "metrics", &[]);
     alice.note(" connected").await;
     bob.say("counted");
-    let notes = alice.notes();
-    let url = notes
-        .iter()
-        .find_map(|note| note.split_once("http://"))
-        .unwrap()
-        .1;
-    let (address, path) = url.split_once('/').unwrap();
-    assert_eq!(path, "metrics");
+    let address = &*alice.metrics();
     e2e::until("the counts", || async {
         let text = get(address, "/metrics").await.body;
         [
@@ -371,15 +402,48 @@ async fn prometheus_reads_what_the_peer_does() {
     assert_eq!(get(address, "/healthz").await.status, 200);
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn bad_flags_and_a_dead_tracker_are_told_in_words() {
-    let output = command("peer", &["--max-peers", "1"]).output().unwrap();
-    assert_eq!(output.status.code(), Some(2));
-    assert!(String::from_utf8_lossy(&output.stderr).contains("from 2 to 64"));
-    let mut server = TestServer::start().await;
-    server.stop();
-    server.stopped().await;
-    let peer = Process::start(&server, "dead tracker", &[]);
-    peer.note("* offline: no tracker reached: connection refused, retrying in ")
-        .await;
+#[test]
+fn bad_flags_are_told_in_words() {
+    let said = |arguments: &[&str]| {
+        let output = command("peer", arguments).output().unwrap();
+        assert!(output.stdout.is_empty(), "{arguments:?}");
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        (output.status.code(), said)
+    };
+    for (arguments, part) in [
+        (&["--max-peers", "1"][..], "from 2 to 64"),
+        (
+            &["--tracker", "http://localhost:3000"],
+            "expected ws://HOST:PORT",
+        ),
+    ] {
+        let (code, said) = said(arguments);
+        assert_eq!(code, Some(2), "{arguments:?}");
+        assert!(said.contains(part), "{said}");
+    }
+    let socket = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    let port = socket.local_addr().unwrap().port().to_string();
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let listen = listener.local_addr().unwrap().to_string();
+    for (arguments, start) in [
+        (
+            &["--bind", "203.0.113.7"][..],
+            "error: cannot use the address 203.0.113.7: ",
+        ),
+        (
+            &["--bind", "127.0.0.1", "--udp-port", &port],
+            "error: no UDP port to use on 127.0.0.1: ",
+        ),
+        (
+            &["--metrics-listen", &listen],
+            &format!("error: --metrics-listen {listen}: "),
+        ),
+    ] {
+        let (code, said) = said(arguments);
+        assert_eq!(code, Some(1), "{said}");
+        assert!(
+            said.starts_with(start) && said.lines().count() == 1,
+            "{said}"
+        );
+    }
 }

@@ -52,7 +52,7 @@ impl Handler for Echo {
 async fn main() -> anyhow::Result<()> {
     let arguments = Arguments::parse();
     let settings = Settings {
-        listen: vec![arguments.listen],
+        listen: vec![arguments.listen.into()],
         max_message_size: arguments.max_message_size,
         // A suite may send a few large messages before it reads the first echo.
         max_outbox: arguments.max_message_size.saturating_mul(4),

@@ -14,15 +14,15 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
 
-use super::addresses::Phase;
+use super::addresses::{Phase, Slot};
+use super::socket::{Listener, Stream};
 use super::tls::Tls;
-use super::{routes, upgrade};
+use super::{proxy_header, routes, upgrade};
 use crate::hub::Hub;
 use crate::session::Handler;
 
@@ -46,8 +46,8 @@ where
     H: Handler,
     F: Fn() -> H + Clone + Send + Sync + 'static,
 {
-    pub(super) async fn run(self, listener: TcpListener) {
-        let router = routes::router(Arc::clone(&self.hub));
+    pub(super) async fn run(self, listener: Listener) {
+        let router = routes::router(Arc::clone(&self.hub), self.tls.clone());
         let mut failing = false;
         loop {
             let accepted = tokio::select! {
@@ -57,7 +57,7 @@ where
             match accepted {
                 Ok((stream, peer)) => {
                     failing = false;
-                    self.socket(stream, peer.ip(), &router);
+                    self.socket(stream, peer, &router);
                 }
                 // The client gave up while it waited; not our failure.
                 Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
@@ -73,30 +73,21 @@ where
         }
     }
 
-    fn socket(&self, stream: TcpStream, peer: IpAddr, router: &Router) {
-        let slot = self
-            .hub
-            .addresses
-            .take(peer, Phase::Http, self.hub.clock.now_ms());
-        let Ok(slot) = slot else {
-            self.hub.metrics.sockets_refused.inc();
+    fn socket(&self, stream: Stream, peer: IpAddr, router: &Router) {
+        let Some(slot) = slot(&self.hub, peer) else {
             return;
         };
-        // Small frames must not wait for acknowledgements (43 ms in trackers that forget this).
-        let _ = stream.set_nodelay(true);
         let (hub, router) = (Arc::clone(&self.hub), router.clone());
         let (handler, stop) = (self.handler.clone(), self.stop.clone());
-        let Some(tls) = &self.tls else {
-            self.sockets.spawn(async move {
-                serve(&hub, stream, peer, router, handler, stop).await;
-                drop(slot);
-            });
-            return;
-        };
-        let acceptor = tls.acceptor();
+        let tls = self.tls.as_ref().map(Tls::acceptor);
         self.sockets.spawn(async move {
-            let shaken = timeout(hub.settings.header_timeout, acceptor.accept(stream)).await;
-            match shaken {
+            let Some((stream, peer, _slot)) = introduce(&hub, stream, peer, slot).await else {
+                return;
+            };
+            let Some(acceptor) = tls else {
+                return serve(&hub, stream, peer, router, handler, stop).await;
+            };
+            match timeout(hub.settings.header_timeout, acceptor.accept(stream)).await {
                 Ok(Ok(stream)) => serve(&hub, stream, peer, router, handler, stop).await,
                 Ok(Err(error)) => {
                     hub.metrics.tls_errors.inc();
@@ -104,8 +95,45 @@ where
                 }
                 Err(_) => hub.metrics.http_timeouts.inc(),
             }
-            drop(slot);
         });
+    }
+}
+
+/// A place for a socket that has not said anything yet.
+fn slot(hub: &Hub, peer: IpAddr) -> Option<Option<Slot>> {
+    let slot = hub.addresses.take(peer, Phase::Http, hub.clock.now_ms());
+    if slot.is_err() {
+        hub.metrics.sockets_refused.inc();
+    }
+    slot.ok()
+}
+
+/// Whom the socket comes from: its other end, or whom a proxy names before anything else.
+async fn introduce(
+    hub: &Hub,
+    mut stream: Stream,
+    peer: IpAddr,
+    place: Option<Slot>,
+) -> Option<(Stream, IpAddr, Option<Slot>)> {
+    if !hub.settings.proxy_protocol || !hub.addresses.is_trusted(peer) {
+        return Some((stream, peer, place));
+    }
+    let header = proxy_header::read(&mut stream);
+    match timeout(hub.settings.header_timeout, header).await {
+        Ok(Ok(Some(client))) => {
+            let client = client.to_canonical();
+            Some((stream, client, slot(hub, client)?))
+        }
+        Ok(Ok(None)) => Some((stream, peer, place)),
+        Ok(Err(error)) => {
+            hub.metrics.proxy_header_errors.inc();
+            tracing::debug!(%error, "a proxy did not introduce its client");
+            None
+        }
+        Err(_) => {
+            hub.metrics.http_timeouts.inc();
+            None
+        }
     }
 }
 
@@ -122,7 +150,8 @@ async fn serve<S, F, H>(
     H: Handler,
     F: Fn() -> H,
 {
-    let service = service_fn(|request: Request<Incoming>| {
+    let service = service_fn(|mut request: Request<Incoming>| {
+        request.extensions_mut().insert(routes::Peer(peer));
         let upgraded = upgrade::is_wanted(request.headers());
         let router = router.clone();
         let response = if upgraded {

@@ -2,6 +2,8 @@
 
 use std::io::{self, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,7 +12,7 @@ use rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{ClientConfig, ClientConnection, DigitallySignedStruct, SignatureScheme, StreamOwned};
 
-use crate::config::Settings;
+use crate::config::{Listen, Settings};
 
 const TIMEOUT: Duration = Duration::from_secs(3);
 
@@ -19,40 +21,56 @@ const TIMEOUT: Duration = Duration::from_secs(3);
 /// # Errors
 /// One sentence for the operator.
 pub fn healthcheck(settings: &Settings) -> Result<(), String> {
-    let address = settings
+    let listen = settings
         .listen
         .first()
         .ok_or("nothing to ask: no --listen")?;
+    let status = match listen {
+        Listen::Tcp(address) => ask(*address, settings.is_tls()),
+        Listen::Unix(path) => ask_path(path, settings.is_tls()),
+    }
+    .map_err(|error| format!("no answer from {listen}: {error}"))?;
+    if status.starts_with("HTTP/1.1 200") {
+        Ok(())
+    } else {
+        let first = status.lines().next().unwrap_or_default();
+        Err(format!("{listen} answers {first:?}"))
+    }
+}
+
+fn ask(address: SocketAddr, tls: bool) -> io::Result<String> {
     let ip = match address.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
         IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
         ip => ip,
     };
-    let address = SocketAddr::new(ip, address.port());
-    let status = ask(address, settings.tls_cert.is_some())
-        .or_else(|error| match ip {
-            // [::] may have fallen back to IPv4.
-            IpAddr::V6(ip) if ip.is_loopback() => {
-                let address = (Ipv4Addr::LOCALHOST, address.port()).into();
-                ask(address, settings.tls_cert.is_some())
-            }
-            _ => Err(error),
-        })
-        .map_err(|error| format!("no answer from {address}: {error}"))?;
-    if status.starts_with("HTTP/1.1 200") {
-        Ok(())
-    } else {
-        Err(format!(
-            "{address} answers {:?}",
-            status.lines().next().unwrap_or_default()
-        ))
-    }
-}
-
-fn ask(address: SocketAddr, tls: bool) -> io::Result<String> {
-    let mut stream = TcpStream::connect_timeout(&address, TIMEOUT)?;
+    let connect = |ip| TcpStream::connect_timeout(&SocketAddr::new(ip, address.port()), TIMEOUT);
+    let stream = connect(ip).or_else(|error| match ip {
+        // [::] may have fallen back to IPv4.
+        IpAddr::V6(v6) if v6.is_loopback() => connect(Ipv4Addr::LOCALHOST.into()),
+        _ => Err(error),
+    })?;
     stream.set_read_timeout(Some(TIMEOUT))?;
     stream.set_write_timeout(Some(TIMEOUT))?;
+    speak(stream, ServerName::from(ip), tls)
+}
+
+fn ask_path(path: &Path, tls: bool) -> io::Result<String> {
+    let stream = UnixStream::connect(path)?;
+    stream.set_read_timeout(Some(TIMEOUT))?;
+    stream.set_write_timeout(Some(TIMEOUT))?;
+    speak(
+        stream,
+        ServerName::from(IpAddr::from(Ipv4Addr::LOCALHOST)),
+        tls,
+    )
+}
+
+fn speak(
+    mut stream: impl Read + Write,
+    name: ServerName<'static>,
+    tls: bool,
+) -> io::Result<String> {
     if !tls {
         return exchange(&mut stream);
     }
@@ -63,8 +81,7 @@ fn ask(address: SocketAddr, tls: bool) -> io::Result<String> {
         .dangerous()
         .with_custom_certificate_verifier(Arc::new(AnyCertificate(provider)))
         .with_no_client_auth();
-    let client = ClientConnection::new(Arc::new(config), ServerName::from(address.ip()))
-        .map_err(io::Error::other)?;
+    let client = ClientConnection::new(Arc::new(config), name).map_err(io::Error::other)?;
     exchange(&mut StreamOwned::new(client, stream))
 }
 

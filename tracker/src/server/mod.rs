@@ -3,12 +3,17 @@
 mod accept;
 pub(crate) mod addresses;
 mod assets;
+mod authority;
 mod client_addr;
 mod healthcheck;
+pub(crate) mod ice;
 mod listen;
+mod proxy_header;
 mod routes;
 mod shutdown;
+pub(crate) mod socket;
 mod tls;
+mod trust;
 mod upgrade;
 
 use std::fmt;
@@ -17,17 +22,21 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+pub use self::authority::Trust;
 pub use self::healthcheck::healthcheck;
+pub use self::ice::SecretError;
+pub use self::listen::Inherited;
 pub use self::tls::TlsError;
 
+use self::ice::Ice;
+use self::socket::Listener;
 use self::tls::Tls;
 use crate::access::{Access, AccessError};
 use crate::clock::Clock;
-use crate::config::Settings;
+use crate::config::{Listen, Settings};
 use crate::hub::Hub;
 use crate::metrics::Reload;
 use crate::session::Handler;
@@ -42,16 +51,22 @@ pub enum ServerError {
     #[error("cannot listen on {address}: {error}{}", hint(error))]
     Bind {
         /// Which one.
-        address: SocketAddr,
+        address: Listen,
         /// What the system said.
         error: io::Error,
     },
+    /// A socket that the process was started with.
+    #[error("cannot listen on an inherited socket: {0}")]
+    Inherited(io::Error),
     /// An access list cannot be read.
     #[error(transparent)]
     Access(#[from] AccessError),
     /// The TLS files cannot be used.
     #[error(transparent)]
     Tls(#[from] TlsError),
+    /// The TURN secret cannot be read.
+    #[error(transparent)]
+    Secret(#[from] SecretError),
 }
 
 fn hint(error: &io::Error) -> &'static str {
@@ -67,7 +82,8 @@ fn hint(error: &io::Error) -> &'static str {
 /// A bound tracker that does not serve yet.
 pub struct Server {
     hub: Arc<Hub>,
-    listeners: Vec<TcpListener>,
+    listeners: Vec<Listener>,
+    listens: Vec<Listen>,
     addresses: Vec<SocketAddr>,
     tls: Option<Tls>,
 }
@@ -75,7 +91,7 @@ pub struct Server {
 impl fmt::Debug for Server {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Server")
-            .field("addresses", &self.addresses)
+            .field("listens", &self.listens)
             .finish_non_exhaustive()
     }
 }
@@ -110,6 +126,12 @@ impl Reloader {
         result
     }
 
+    /// How often connections and swarms have been looked through; it grows while the server works.
+    #[must_use]
+    pub fn sweeps(&self) -> u64 {
+        self.hub.metrics.sweep_duration.get_sample_count()
+    }
+
     /// Counts a reload that failed before there were settings.
     pub fn failed(&self) {
         self.hub.metrics.reloads.inc(Reload::Error);
@@ -117,10 +139,12 @@ impl Reloader {
 
     fn try_reload(&self, settings: &Settings) -> Result<(), ServerError> {
         let access = Access::load(settings)?;
+        let ice = Ice::load(settings)?;
         if let Some(tls) = &self.tls {
             tls.reload(settings)?;
         }
         self.hub.set_access(access);
+        self.hub.set_ice(ice);
         Ok(())
     }
 }
@@ -130,33 +154,56 @@ impl Server {
     ///
     /// # Errors
     /// [`ServerError`]: a taken port, an unreadable file.
-    pub fn bind(mut settings: Settings) -> Result<Self, ServerError> {
+    pub fn bind(settings: Settings) -> Result<Self, ServerError> {
+        Self::bind_or_inherit(settings, Inherited::default())
+    }
+
+    /// The same, but where there are sockets to inherit, those are served and no others.
+    ///
+    /// # Errors
+    /// As [`bind`](Self::bind).
+    pub fn bind_or_inherit(
+        mut settings: Settings,
+        inherited: Inherited,
+    ) -> Result<Self, ServerError> {
         let access = Access::load(&settings)?;
+        let ice = Ice::load(&settings)?;
         let tls = Tls::load(&settings)?;
-        let listeners = settings
-            .listen
-            .iter()
-            .map(|&at| listen::bind(at))
-            .collect::<Result<Vec<_>, _>>()?;
-        let addresses = listeners
-            .iter()
-            .zip(&settings.listen)
-            .map(|(listener, &asked)| listener.local_addr().unwrap_or(asked))
-            .collect();
+        let (listeners, listens): (_, Vec<_>) = listen::open(&settings.listen, inherited)?
+            .into_iter()
+            .unzip();
+        let addresses = listens.iter().filter_map(|listen| match listen {
+            Listen::Tcp(address) => Some(*address),
+            Listen::Unix(_) => None,
+        });
+        let addresses = addresses.collect();
         settings.max_connections = settings.max_connections.min(most_connections());
-        let hub = Arc::new(Hub::new(settings, access, Clock::start()));
+        let hub = Arc::new(Hub::new(settings, access, ice, Clock::start()));
         Ok(Self {
             hub,
             listeners,
+            listens,
             addresses,
             tls,
         })
     }
 
-    /// The addresses it serves on, ports chosen by the system included.
+    /// Where it serves, ports chosen by the system included.
+    #[must_use]
+    pub fn listens(&self) -> &[Listen] {
+        &self.listens
+    }
+
+    /// The addresses of that which are no paths.
     #[must_use]
     pub fn addresses(&self) -> &[SocketAddr] {
         &self.addresses
+    }
+
+    /// With a certificate of its own: what clients need to trust it.
+    #[must_use]
+    pub fn trust(&self) -> Option<Arc<Trust>> {
+        self.tls.as_ref().and_then(Tls::trust)
     }
 
     /// Whether it serves https and wss.

@@ -1,5 +1,6 @@
 //! HTTP: the page, counts for people and programs, health, metrics.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use axum::extract::State;
@@ -10,19 +11,29 @@ use axum::{Json, Router};
 use serde::Serialize;
 
 use super::assets::{self, secure};
+use super::ice::ice_json;
+use super::tls::Tls;
+use super::trust;
 use crate::hub::Hub;
 use crate::metrics::{Role, Scope};
 
-pub(super) fn router(hub: Arc<Hub>) -> Router {
-    assets::routes()
+/// The other end of a request's socket.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Peer(pub(super) IpAddr);
+
+pub(super) fn router(hub: Arc<Hub>, tls: Option<Tls>) -> Router {
+    let router = assets::routes()
+        .route("/ice.json", get(ice_json))
         .route("/stats", get(stats_page))
         .route("/stats.json", get(stats_json))
-        .route("/ice.json", get(ice_json))
         .route("/healthz", get(|| async { "ok\n" }))
         .route("/readyz", get(readyz))
         .route("/metrics", get(metrics))
-        .fallback(not_found)
-        .with_state(hub)
+        .fallback(not_found);
+    let trust = tls.filter(|tls| tls.trust().is_some());
+    trust
+        .map_or_else(Router::new, trust::router)
+        .merge(router.with_state(hub))
 }
 
 /// What `/stats.json` says: current counts, and totals since the start. The keys in camel case are
@@ -90,12 +101,6 @@ async fn stats_json(State(hub): State<Arc<Hub>>) -> impl IntoResponse {
         (header::CACHE_CONTROL, "no-store"),
     ];
     (headers, Json(Stats::of(&hub)))
-}
-
-/// There are no STUN and TURN servers to name; no error in a page's console.
-async fn ice_json() -> impl IntoResponse {
-    let headers = [(header::ACCESS_CONTROL_ALLOW_ORIGIN, "*")];
-    (StatusCode::NO_CONTENT, headers)
 }
 
 async fn stats_page(State(hub): State<Arc<Hub>>) -> Response {

@@ -10,12 +10,12 @@ use hyper::body::Incoming;
 use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
 use rustls::ServerConnection;
-use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
 use tungstenite::handshake::derive_accept_key;
 
 use super::addresses::{Phase, Slot};
 use super::client_addr::client;
+use super::socket::Stream;
 use crate::hub::Hub;
 use crate::log;
 use crate::metrics::{ClosedBy, UpgradeRefused};
@@ -207,9 +207,13 @@ async fn take_over<H: Handler>(waiting: OnUpgrade, open: Open, handler: H) {
     tracing::debug!(connection = id, client, "opened");
     let max_message = hub.settings.max_message_size;
     let metrics = Arc::clone(&hub.metrics);
-    let driver = Driver::new(read, connection, max_message, handler, metrics, hub.clock);
+    let mut driver = Driver::new(read, connection, max_message, handler, metrics, hub.clock);
+    let going = driver.take(early);
     tokio::spawn(async move {
-        let by = driver.run(early).await;
+        let by = match going {
+            true => driver.run().await,
+            false => ClosedBy::Error,
+        };
         let hub = &open.hub;
         hub.connections.remove(&id);
         hub.metrics.connections_closed.inc(by);
@@ -227,11 +231,11 @@ async fn take_over<H: Handler>(waiting: OnUpgrade, open: Open, handler: H) {
 }
 
 /// The socket, its TLS session and what was read behind the request.
-fn split(upgraded: Upgraded) -> Option<(TcpStream, Option<ServerConnection>, Vec<u8>)> {
-    match upgraded.downcast::<TokioIo<TcpStream>>() {
+fn split(upgraded: Upgraded) -> Option<(Stream, Option<ServerConnection>, Vec<u8>)> {
+    match upgraded.downcast::<TokioIo<Stream>>() {
         Ok(parts) => Some((parts.io.into_inner(), None, parts.read_buf.to_vec())),
         Err(upgraded) => {
-            let parts = upgraded.downcast::<TokioIo<TlsStream<TcpStream>>>().ok()?;
+            let parts = upgraded.downcast::<TokioIo<TlsStream<Stream>>>().ok()?;
             let (stream, tls) = parts.io.into_inner().into_inner();
             Some((stream, Some(tls), parts.read_buf.to_vec()))
         }

@@ -9,18 +9,17 @@ use std::task::{Context, Poll, ready};
 
 use atomic_waker::AtomicWaker;
 use rustls::ServerConnection;
-use socket2::SockRef;
-use tokio::net::tcp::OwnedWriteHalf;
 
-use super::outbox::{Class, Flushed, Outbox, Pushed, TryWrite};
+use super::outbox::{Class, Flushed, Outbox, Pushed};
 use super::solicited::Solicited;
 use crate::metrics::ClosedBy;
+use crate::server::socket::WriteHalf;
 use crate::ws::frame::PING;
 
 /// One WebSocket connection, shared. Two are equal when they are the same connection.
 pub struct Connection {
     id: u64,
-    socket: OwnedWriteHalf,
+    socket: WriteHalf,
     inner: Mutex<Inner>,
     /// Bytes wait in the outbox: the owner must flush.
     pending: AtomicBool,
@@ -57,16 +56,10 @@ impl PartialEq for Connection {
     }
 }
 
-impl TryWrite for OwnedWriteHalf {
-    fn try_write(&self, bytes: &[u8]) -> io::Result<usize> {
-        Self::try_write(self, bytes)
-    }
-}
-
 impl Connection {
     pub(crate) fn new(
         id: u64,
-        socket: OwnedWriteHalf,
+        socket: WriteHalf,
         tls: Option<ServerConnection>,
         outbox_limit: usize,
         now_ms: u64,
@@ -132,6 +125,11 @@ impl Connection {
     /// Whether an offer with `key` was relayed to this connection and not yet answered; now it is.
     pub(crate) fn take_solicited(&self, key: u64, now_ms: u64) -> bool {
         self.lock().solicited.take(key, now_ms)
+    }
+
+    /// Whether offers were relayed to this connection that it may still answer.
+    pub(crate) fn awaits_answer(&self) -> bool {
+        !self.lock().solicited.is_empty()
     }
 
     /// Pings, unless bytes wait anyway: those tell as much once they are through.
@@ -214,7 +212,7 @@ impl Connection {
                 Flushed::Empty => self.pending.store(false, Ordering::Release),
                 Flushed::Blocked => {
                     drop(inner);
-                    ready!(self.socket.as_ref().poll_write_ready(cx))?;
+                    ready!(self.socket.poll_write_ready(cx))?;
                 }
             }
         }
@@ -242,7 +240,7 @@ impl Connection {
         inner.outbox.close_notify();
         let _ = inner.outbox.flush(&self.socket);
         inner.outbox.shut();
-        let _ = SockRef::from(self.socket.as_ref()).shutdown(std::net::Shutdown::Write);
+        let _ = self.socket.shut_down();
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {

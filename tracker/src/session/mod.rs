@@ -16,19 +16,21 @@ pub(crate) mod tracker;
 use std::cell::RefCell;
 use std::future::poll_fn;
 use std::io;
+use std::mem;
 use std::ops::ControlFlow;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, ReadBuf};
-use tokio::net::tcp::OwnedReadHalf;
 use tokio::time::{Sleep, sleep};
 
 pub use connection::Connection;
 
 use crate::clock::Clock;
 use crate::metrics::{ClosedBy, Metrics};
+use crate::server::socket::ReadHalf;
+use crate::ws::frame::write_close;
 use crate::ws::{CLOSE_TIMEOUT, Close, CloseCode, CloseReason, Message, Status, WebSocket};
 
 /// What a connection is for: the tracker, or an echo for conformance suites.
@@ -58,7 +60,7 @@ thread_local! {
 /// A connection's task.
 #[derive(Debug)]
 pub(crate) struct Driver<H> {
-    socket: OwnedReadHalf,
+    socket: ReadHalf,
     connection: Arc<Connection>,
     websocket: WebSocket,
     handler: H,
@@ -67,6 +69,8 @@ pub(crate) struct Driver<H> {
     tls: bool,
     /// Set once closing has begun, with the reason; runs until [`CLOSE_TIMEOUT`].
     closing: Option<(ClosedBy, Pin<Box<Sleep>>)>,
+    /// The handler knows that no further message will come.
+    ended: bool,
     /// Our side of TCP is shut; what still comes is read and thrown away, because closing a
     /// socket with unread bytes resets it, and the peer may then never see our Close.
     shut: bool,
@@ -74,7 +78,7 @@ pub(crate) struct Driver<H> {
 
 impl<H: Handler> Driver<H> {
     pub(crate) fn new(
-        socket: OwnedReadHalf,
+        socket: ReadHalf,
         connection: Arc<Connection>,
         max_message: usize,
         handler: H,
@@ -92,30 +96,32 @@ impl<H: Handler> Driver<H> {
             clock,
             tls,
             closing: None,
+            ended: false,
             shut: false,
         }
     }
 
-    /// Runs the connection to its end. `early` is what was read, and decrypted, behind the upgrade
-    /// request.
-    pub(crate) async fn run(mut self, early: Vec<u8>) -> ClosedBy {
-        let started = self.take(early);
-        let ended = match started {
-            Ok(()) => poll_fn(|cx| self.poll(cx)).await,
-            Err(_) => ClosedBy::Error,
-        };
+    /// Runs the connection to its end. By reference, and what came early before: a future that
+    /// owned them would keep room for them twice as long as the connection lives.
+    pub(crate) async fn run(&mut self) -> ClosedBy {
+        let ended = poll_fn(|cx| self.poll(cx)).await;
         self.end();
         ended
     }
 
-    fn take(&mut self, mut early: Vec<u8>) -> io::Result<()> {
+    /// Takes what was read, and decrypted, behind the upgrade request. False if that was the end.
+    pub(crate) fn take(&mut self, mut early: Vec<u8>) -> bool {
         self.receive(&mut early);
-        if self.tls { self.decrypt(&[]) } else { Ok(()) }
+        let going = !self.tls || self.decrypt(&[]).is_ok();
+        if !going {
+            self.end();
+        }
+        going
     }
 
     fn end(&mut self) {
-        if !self.connection.has_ended() {
-            self.connection.end();
+        self.connection.end();
+        if !mem::replace(&mut self.ended, true) {
             self.handler.on_end(&self.connection);
         }
     }
@@ -124,7 +130,7 @@ impl<H: Handler> Driver<H> {
         self.connection.register_owner(cx);
         if let Some(by) = self.connection.close_requested() {
             match by {
-                ClosedBy::Shutdown => self.close(by, CloseCode::Away, "server is shutting down"),
+                ClosedBy::Shutdown => self.leave(by),
                 // A client that reads nothing would not read a Close either.
                 _ => return Poll::Ready(by),
             }
@@ -228,13 +234,18 @@ impl<H: Handler> Driver<H> {
         self.begin_closing(by);
     }
 
-    fn close(&mut self, by: ClosedBy, code: CloseCode, reason: &str) {
-        let mut out = Vec::new();
-        self.websocket.close(code, reason, &mut out);
-        if !out.is_empty() {
-            self.connection.send(&out);
+    /// Says that we go. The WebSocket stays open for reading until the client's own Close: an
+    /// answer that was on its way still reaches the peer that waits for it.
+    fn leave(&mut self, by: ClosedBy) {
+        if self.closing.is_some() {
+            return;
         }
-        self.begin_closing(by);
+        let mut out = Vec::new();
+        write_close(&mut out, CloseCode::Away, "server is shutting down");
+        self.connection.send(&out);
+        // Nothing follows a Close.
+        self.connection.end();
+        self.closing = Some((by, Box::pin(sleep(CLOSE_TIMEOUT))));
     }
 
     fn begin_closing(&mut self, by: ClosedBy) {

@@ -40,6 +40,10 @@ impl Solicited {
         true
     }
 
+    pub(crate) fn is_empty(&self) -> bool {
+        self.offers.is_empty()
+    }
+
     pub(crate) fn expire(&mut self, now_ms: u64) {
         while self
             .offers

@@ -160,7 +160,12 @@ impl Session {
             .numwant
             .unwrap_or(usize::MAX)
             .min(announce.offers.len());
-        let receivers = asked.min(settings.max_offers);
+        // Whoever is about to go makes no new acquaintances.
+        let receivers = if hub.is_draining() {
+            0
+        } else {
+            asked.min(settings.max_offers)
+        };
         let mut request = Request {
             info_hash,
             peer_id,
@@ -272,6 +277,10 @@ impl Session {
         metrics.sent_bytes.inc_by(bytes);
         let dropped = &metrics.offers_dropped;
         // Of an announce that is full, the codec keeps nothing more, malformed or not.
+        let unmatched = match self.hub.is_draining() {
+            true => OfferDropped::Draining,
+            false => OfferDropped::NoReceiver,
+        };
         let skipped = match announce.offers.len() {
             MAX_OFFERS => OfferDropped::Limit,
             _ => OfferDropped::Malformed,
@@ -280,7 +289,7 @@ impl Session {
             (OfferDropped::Outbox, full),
             (OfferDropped::Gone, gone),
             (
-                OfferDropped::NoReceiver,
+                unmatched,
                 asked.min(self.hub.settings.max_offers) - chosen.len(),
             ),
             (

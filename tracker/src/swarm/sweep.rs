@@ -2,11 +2,12 @@
 //! ends who stayed silent, expires peers, takes the samples that metrics need.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
+use crate::clock::Clock;
 use crate::hub::Hub;
 use crate::metrics::ClosedBy;
 
@@ -23,6 +24,7 @@ pub(crate) async fn run(hub: Arc<Hub>, stop: CancellationToken) {
     let mut ticks = interval(period);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut swept_ms = 0;
+    let mut jumps = Jumps::start(hub.clock);
     loop {
         tokio::select! {
             () = stop.cancelled() => return,
@@ -42,7 +44,38 @@ pub(crate) async fn run(hub: Arc<Hub>, stop: CancellationToken) {
             );
             hub.addresses.tidy(now_ms);
         }
+        if jumps.look(hub.clock) {
+            hub.metrics.clock_jumps.inc();
+            tracing::warn!("the system's clock was set or stood still");
+        }
         timer.observe_duration();
+    }
+}
+
+/// Compares the system's clock with the one that only runs. Nothing here depends on the first but
+/// the times in logs, certificates and the ends of TURN credentials; whoever reads those should know.
+struct Jumps {
+    /// The system's time when the server's clock was zero.
+    origin: SystemTime,
+}
+
+impl Jumps {
+    /// Less is what time servers correct all the time.
+    const NOTABLE: Duration = Duration::from_secs(1);
+
+    fn start(clock: Clock) -> Self {
+        let origin = clock.origin();
+        Self { origin }
+    }
+
+    /// Whether the clocks have parted since the last look.
+    fn look(&mut self, clock: Clock) -> bool {
+        let before = std::mem::replace(&mut self.origin, clock.origin());
+        let parted = match self.origin.duration_since(before) {
+            Ok(ahead) => ahead,
+            Err(behind) => behind.duration(),
+        };
+        parted > Self::NOTABLE
     }
 }
 

@@ -50,6 +50,10 @@ impl Pending {
         self.gather().await?;
         let complete = self.connection.stack().local_description().await;
         let sdp = complete.ok_or(LinkError::Closed)?.sdp;
+        // The search may end without any: nobody could reach us.
+        if !sdp.contains("\na=candidate:") {
+            return Err(LinkError::NoCandidate);
+        }
         self.fingerprint = Description::read(&sdp, kind)?.fingerprint;
         self.sdp = self.transport.told(&sdp);
         Ok(())

@@ -76,6 +76,15 @@ pub(super) fn free_port(
     Err(LinkError::Port { address, source })
 }
 
+/// Whether an address that was asked for is one of this host: told at the start, since the stack
+/// leaves such out without a word.
+pub(super) fn usable(address: IpAddr) -> Result<(), LinkError> {
+    match UdpSocket::bind((address, 0)) {
+        Ok(_) => Ok(()),
+        Err(source) => Err(LinkError::Address { address, source }),
+    }
+}
+
 /// The local addresses to bind: those asked for, else one of each interface.
 ///
 /// A wildcard is no choice: the address of a candidate is that of its socket. Loopback is among

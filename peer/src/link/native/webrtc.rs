@@ -21,12 +21,15 @@ use webrtc::peer_connection::{
 
 use super::connection::{Connection, Handler, Signals};
 use super::pending::{PendingAnswer, PendingOffer};
-use super::ports::{free_port, local_addresses};
+use super::ports::{free_port, local_addresses, usable};
 use super::runtime::LinkRuntime;
 use super::sdp::{Description, Kind, own_hosts, rewrite_own};
 use super::server::is_turn;
 use super::shared_port::SharedPort;
 use super::{HIGH_WATER, IceServer, LinkError, LinkOptions, OPEN, UdpPorts};
+
+/// Ports of a range that are tried for one link: that the first is lost to a race is rare.
+const PORT_TRIES: u32 = 4;
 
 /// Makes links. Cheap to clone; all clones share one DTLS certificate.
 #[derive(Clone)]
@@ -58,7 +61,8 @@ impl Transport {
     /// # Errors
     ///
     /// [`LinkError::IceServer`] for a server that cannot be used, [`LinkError::Port`] when a port
-    /// asked for is taken, [`LinkError::NoAddress`] on a host without any.
+    /// asked for is taken, [`LinkError::Address`] for an address that this host does not have,
+    /// [`LinkError::NoAddress`] on a host without any.
     pub(crate) async fn new(options: LinkOptions) -> Result<Self, LinkError> {
         Self::with_deadline(options, OPEN).await
     }
@@ -69,6 +73,10 @@ impl Transport {
         open: Duration,
     ) -> Result<Self, LinkError> {
         options.ice_servers.iter().try_for_each(IceServer::check)?;
+        options
+            .bind
+            .iter()
+            .try_for_each(|address| usable(*address))?;
         let crypto = default_provider().map_err(|_| LinkError::Failed)?;
         let certificate = new_certificate(&*crypto)?;
         let shared = match options.udp_ports {
@@ -140,7 +148,23 @@ impl Transport {
         self.inner.open
     }
 
+    /// A connection of the stack, with sockets of its own. In a range, another link or program may
+    /// take the port between our look at it and the stack's; then another one is tried.
     async fn connect(&self) -> Result<(Connection, Signals), LinkError> {
+        let mut left = match self.inner.options.udp_ports {
+            UdpPorts::Range(_) => PORT_TRIES,
+            UdpPorts::Any | UdpPorts::One(_) => 1,
+        };
+        loop {
+            left -= 1;
+            match self.try_connect().await {
+                Err(LinkError::Stack(_)) if left > 0 => {}
+                result => return result,
+            }
+        }
+    }
+
+    async fn try_connect(&self) -> Result<(Connection, Signals), LinkError> {
         if self.inner.options.relay_only && !self.has_relay() {
             return Err(LinkError::NoRelay);
         }

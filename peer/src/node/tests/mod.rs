@@ -1,6 +1,7 @@
 //! A whole peer against others that do not keep to the rules, over real links on loopback: what an
 //! application of the library cannot do, a member of the swarm can.
 
+mod ice;
 mod man_in_the_middle;
 mod rogue;
 mod tracker;
@@ -39,9 +40,13 @@ struct Honest {
 
 impl Honest {
     async fn join(tracker: &Tracker) -> Self {
+        Self::with(tracker, IceServers::Only(Vec::new())).await
+    }
+
+    async fn with(tracker: &Tracker, ice_servers: IceServers) -> Self {
         let options = Options {
             trackers: vec![tracker.url()],
-            ice_servers: IceServers::Only(Vec::new()),
+            ice_servers,
             bind: vec![IpAddr::V4(Ipv4Addr::LOCALHOST)],
             limits: Limits::none(),
             ..Options::default()

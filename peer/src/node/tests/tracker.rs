@@ -5,6 +5,7 @@ use serde_json::value::{RawValue, to_raw_value};
 use shared::tracker::client::ClientMessage;
 use shared::tracker::server::ServerMessage;
 use shared::{InfoHash, OfferId, PeerId};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::{WebSocketStream, accept_async};
@@ -26,6 +27,35 @@ impl Tracker {
     /// The next peer that connects, with its first announce.
     pub(super) async fn accept(&self) -> Client {
         let (stream, _) = self.0.accept().await.unwrap();
+        Self::welcome(stream).await
+    }
+
+    /// The same, for a peer that asks for STUN and TURN servers besides, with what it is answered.
+    pub(super) async fn accept_naming(&self, ice: &str) -> Client {
+        let (mut client, mut asked) = (None, false);
+        while client.is_none() || !asked {
+            let (mut stream, _) = self.0.accept().await.unwrap();
+            let mut start = [0; 14];
+            while stream.peek(&mut start).await.unwrap() < start.len() {
+                tokio::task::yield_now().await;
+            }
+            if start == *b"GET /ice.json " {
+                // Whatever is unread when a socket closes takes the answer with it.
+                let mut request = Vec::new();
+                while !request.ends_with(b"\r\n\r\n") {
+                    request.push(stream.read_u8().await.unwrap());
+                }
+                let answer = format!("HTTP/1.1 200 OK\r\n\r\n{ice}");
+                stream.write_all(answer.as_bytes()).await.unwrap();
+                asked = true;
+            } else {
+                client = Some(Self::welcome(stream).await);
+            }
+        }
+        client.unwrap()
+    }
+
+    async fn welcome(stream: TcpStream) -> Client {
         let mut client = Client {
             socket: accept_async(stream).await.unwrap(),
             info_hash: InfoHash::new([0; 20]),

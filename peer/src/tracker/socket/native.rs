@@ -5,6 +5,7 @@ use std::io;
 use std::sync::Arc;
 
 use futures_util::{SinkExt, StreamExt};
+use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
@@ -18,6 +19,24 @@ use super::{CONNECT, GET, MAX_ANSWER, MAX_MESSAGE, Received, closed_by_tracker, 
 use crate::rt;
 use crate::tracker::url::TrackerUrl;
 
+/// The public authorities, and those of the PEM file that `SSL_CERT_FILE` names, such as the authority
+/// of a tracker on a LAN.
+fn known_roots() -> RootCertStore {
+    let mut roots = RootCertStore::from_iter(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
+    let Some(path) = std::env::var_os("SSL_CERT_FILE").filter(|path| !path.is_empty()) else {
+        return roots;
+    };
+    let found =
+        CertificateDer::pem_file_iter(&path).and_then(Iterator::collect::<Result<Vec<_>, _>>);
+    match found {
+        Ok(certificates) => {
+            roots.add_parsable_certificates(certificates);
+        }
+        Err(error) => tracing::warn!(?path, %error, "SSL_CERT_FILE cannot be read"),
+    }
+    roots
+}
+
 /// What a WebSocket runs on.
 trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
@@ -27,14 +46,14 @@ impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
 pub(in crate::tracker) struct Connector(Arc<ClientConfig>);
 
 impl Connector {
-    /// Trusts public certificate authorities.
+    /// Trusts the known certificate authorities.
     pub(in crate::tracker) fn new() -> Self {
         Self::trusting(&[])
     }
 
     /// Trusts them and whatever else `extra` certifies.
     pub(in crate::tracker) fn trusting(extra: &[CertificateDer<'static>]) -> Self {
-        let mut roots = RootCertStore::from_iter(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
+        let mut roots = known_roots();
         roots.add_parsable_certificates(extra.iter().cloned());
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let config = ClientConfig::builder_with_provider(provider)

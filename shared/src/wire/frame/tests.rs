@@ -250,6 +250,7 @@ fn golden_vectors() {
     let vectors: Vec<(String, String)> =
         serde_json::from_str(include_str!("../../../vectors/frames.json")).unwrap();
     let named = [
+        ("auth", 0),
         ("goodbye", 1),
         ("neighbor", 2),
         ("need", 3),
@@ -268,12 +269,17 @@ fn golden_vectors() {
         ("beacons", 14),
         ("gossip", 17),
         ("chunk_request", 18),
+        ("chunk", 19),
         ("route", 20),
         ("ack", 21),
+        ("route_error", 22),
         ("who", 23),
+        ("keys", 24),
         ("ping", 25),
+        ("pong", 26),
     ];
     let frames = all();
+    assert_eq!(named.len(), frames.len(), "every frame has a vector");
     let made = named.map(|(name, at): (&str, usize)| {
         let bytes = encode(&frames[at]);
         let hex: Vec<String> = bytes.iter().map(|byte| format!("{byte:02x}")).collect();

@@ -1,5 +1,5 @@
-//! That links leave no socket behind. Each test runs in a process of its own, whose open files are
-//! its own doing.
+//! That links leave nothing behind: no socket, no task. Each test runs in a process of its own,
+//! whose open files are its own doing.
 
 use std::process::Command;
 
@@ -13,54 +13,70 @@ fn alone(test: &str) {
     let printed = String::from_utf8_lossy(&run.stdout);
     assert!(
         run.status.success() && printed.contains("1 passed"),
-        "{printed}"
+        "{printed}{}",
+        String::from_utf8_lossy(&run.stderr)
     );
 }
 
-fn open_files() -> usize {
-    std::fs::read_dir("/proc/self/fd").unwrap().count()
+/// What connections hold: files of this process and tasks of this runtime. A connection that was
+/// forgotten keeps its driver, with all its memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Held {
+    files: usize,
+    tasks: usize,
 }
 
-/// Waits until this process has no more open files than that; panics after 20 s with the number.
-async fn files_back_to(most: usize) {
-    for _ in 0..400 {
-        if open_files() <= most {
-            return;
+impl Held {
+    fn now() -> Self {
+        Self {
+            files: std::fs::read_dir("/proc/self/fd").unwrap().count(),
+            tasks: tokio::runtime::Handle::current()
+                .metrics()
+                .num_alive_tasks(),
         }
-        tokio::time::sleep(Duration::from_millis(50)).await;
     }
-    panic!("{} files open, expected at most {most}", open_files());
-}
 
-/// Waits for the number of open files to stand still.
-async fn files_settle() {
-    let mut last = open_files();
-    loop {
-        tokio::time::sleep(Duration::from_millis(300)).await;
-        let now = open_files();
-        if now == last {
-            return;
+    /// Once it stands still.
+    async fn settled() -> Self {
+        let mut last = Self::now();
+        loop {
+            tokio::time::sleep(Duration::from_millis(300)).await;
+            let now = Self::now();
+            if now == last {
+                return now;
+            }
+            last = now;
         }
-        last = now;
+    }
+
+    /// Waits until no more is held than this; panics after 60 s with what is.
+    async fn again(self) {
+        for _ in 0..1200 {
+            let now = Self::now();
+            if now.files <= self.files && now.tasks <= self.tasks {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        panic!("{:?}, expected at most {self:?}", Self::now());
     }
 }
 
 /// Every way to be done with a link frees its sockets: 1,000 opened and closed, offers that nobody
 /// answers, answers that are not waited for.
-#[test]
-fn thousand_links() {
-    alone("thousand_links_leave_no_files_open");
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "counts the files of its process; run by the test above"]
-async fn thousand_links_leave_no_files_open() {
-    let (a, b) = (transport().await, transport().await);
+async fn thousand_links(ports: [UdpPorts; 2], at_once: usize) {
+    let [a, b] = ports.map(|udp_ports| {
+        let options = LinkOptions {
+            udp_ports,
+            ..options()
+        };
+        async { Transport::new(options).await.unwrap() }
+    });
+    let (a, b) = (a.await, b.await);
     talk(&a, &b).await;
-    files_settle().await;
-    let before = open_files();
-    for round in 0..250 {
-        let links = (0..4).map(|_| pair(&a, &b));
+    let before = Held::settled().await;
+    for round in 0..1000 / at_once {
+        let links = (0..at_once).map(|_| pair(&a, &b));
         for (i, (left, right)) in futures_util::future::join_all(links)
             .await
             .into_iter()
@@ -80,12 +96,53 @@ async fn thousand_links_leave_no_files_open() {
                 _ => drop((left, right)),
             }
         }
-        if round % 50 == 0 {
+        if round % (200 / at_once) == 0 {
             let offer = a.offer().await.unwrap();
             drop(b.answer(offer.sdp()).await.unwrap());
         }
     }
-    files_back_to(before).await;
+    before.again().await;
+    // And what is left still makes links.
+    talk(&a, &b).await;
+}
+
+#[test]
+fn a_socket_a_link() {
+    alone("thousand_links_on_any_port");
+}
+
+#[test]
+fn one_port_for_all_links() {
+    alone("thousand_links_on_one_port");
+}
+
+#[test]
+fn a_port_of_a_range_for_each_link() {
+    alone("thousand_links_in_a_range");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "counts the files of its process; run by a test above"]
+async fn thousand_links_on_any_port() {
+    thousand_links([UdpPorts::Any, UdpPorts::Any], 4).await;
+}
+
+/// One port on both sides, so one after the other: two handshakes between the same two ports take
+/// turns.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "counts the files of its process; run by a test above"]
+async fn thousand_links_on_one_port() {
+    let ports = [ports::free_port(), ports::free_port()];
+    thousand_links(ports.map(UdpPorts::One), 1).await;
+}
+
+/// One range for both, as two peers of one host may have it: no port is kept, so 64 will do.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "counts the files of its process; run by a test above"]
+async fn thousand_links_in_a_range() {
+    let first = ports::free_port().min(u16::MAX - 63);
+    let range = UdpPorts::Range(first..=first + 63);
+    thousand_links([range.clone(), range], 4).await;
 }
 
 fn tampered(sdp: &str) -> String {
@@ -101,20 +158,19 @@ fn tampered(sdp: &str) -> String {
 }
 
 /// 100 handshakes against a changed fingerprint, 100 truncated offers, answers that are none:
-/// every one is an error and keeps no socket.
+/// every one is an error and keeps no socket and no task.
 #[test]
 fn failed_attempts() {
-    alone("failed_attempts_leave_no_files_open");
+    alone("failed_attempts_leave_nothing");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "counts the files of its process; run by the test above"]
-async fn failed_attempts_leave_no_files_open() {
+async fn failed_attempts_leave_nothing() {
     let a = Transport::with_deadline(options(), Duration::from_secs(2));
     let b = Transport::with_deadline(options(), Duration::from_secs(2));
     let (a, b) = (a.await.unwrap(), b.await.unwrap());
-    files_settle().await;
-    let before = open_files();
+    let before = Held::settled().await;
     let offer = a.offer().await.unwrap();
     for cut in 0..100 {
         let end = offer.sdp().len() * cut / 100;
@@ -139,5 +195,5 @@ async fn failed_attempts_leave_no_files_open() {
     for _ in 0..5 {
         futures_util::future::join_all((0..20).map(|_| attempt())).await;
     }
-    files_back_to(before).await;
+    before.again().await;
 }

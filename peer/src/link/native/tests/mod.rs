@@ -2,6 +2,7 @@ mod cost;
 mod descriptions;
 mod failures;
 mod files;
+mod opening;
 mod ports;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -120,6 +121,31 @@ async fn long_streams_both_ways() {
     let left = tokio::spawn(run(left, bytes(3), bytes(7)));
     run(right, bytes(7), bytes(3)).await;
     left.await.unwrap();
+}
+
+/// What one side takes in a message is what the other side sends, whatever it is given.
+#[tokio::test]
+async fn pieces_are_as_small_as_the_other_side_wants_them() {
+    const LIMIT: usize = 2048;
+    let small = LinkOptions {
+        max_message: LIMIT as u32,
+        ..options()
+    };
+    let (a, b) = (transport().await, Transport::new(small).await.unwrap());
+    let (left, right) = pair(&a, &b).await;
+    let ((sender, _left), (_right, mut receiver)) = (left.split(), right.split());
+    let bytes = vec![7; 10 * LIMIT + 1];
+    sender.send(&bytes).await.unwrap();
+    let mut got = 0;
+    while got < bytes.len() {
+        match receiver.recv().await.unwrap() {
+            LinkEvent::Data(piece) => {
+                assert!(piece.len() <= LIMIT, "{}", piece.len());
+                got += piece.len();
+            }
+            LinkEvent::Suspect | LinkEvent::Recovered => {}
+        }
+    }
 }
 
 /// A side that does not read slows the other one; neither loses a byte nor keeps them all.

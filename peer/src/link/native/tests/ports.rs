@@ -14,7 +14,7 @@ fn with(ports: UdpPorts) -> LinkOptions {
 }
 
 /// A port that was free a moment ago.
-fn free_port() -> u16 {
+pub(super) fn free_port() -> u16 {
     let socket = UdpSocket::bind((LOCALHOST, 0)).unwrap();
     socket.local_addr().unwrap().port()
 }
@@ -147,7 +147,7 @@ async fn range_of_ports() {
 /// since checks arrive from the address that was not told.
 #[tokio::test]
 async fn public_address() {
-    let public = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 7));
+    let public = IpAddr::V4(Ipv4Addr::new(203, 0, 113, 7));
     let mut options = with(UdpPorts::One(free_port()));
     options.public_addresses = vec![public, LOCALHOST_6];
     let a = Transport::new(options).await.unwrap();
@@ -158,6 +158,20 @@ async fn public_address() {
     assert!(!offer.sdp().contains(" 127.0.0.1 "));
     drop(offer);
     talk(&a, &transport().await).await;
+}
+
+/// Told at the start, in words: with other addresses beside it, it would be left out in silence.
+#[tokio::test]
+async fn an_address_that_this_host_does_not_have() {
+    let foreign = IpAddr::V4(Ipv4Addr::new(203, 0, 113, 7));
+    let mut options = options();
+    options.bind = vec![LOCALHOST, foreign];
+    let error = Transport::new(options).await.unwrap_err();
+    assert!(
+        matches!(error, LinkError::Address { address, .. } if address == foreign),
+        "{error}"
+    );
+    assert_eq!(error.to_string(), "cannot use the address 203.0.113.7");
 }
 
 #[tokio::test]
