@@ -95,7 +95,7 @@ const press = {
 }
 
 for (const [by, use] of Object.entries(press)) {
-  test(`every control, by ${by}`, { skip, timeout: 180_000 }, async () => {
+  test(`every control, by ${by}`, { skip, timeout: 280_000 }, async () => {
     const topic = hex20()
     const { page } = await lab.ownPage(topic)
     const { page: other } = await lab.ownPage(topic)
@@ -207,18 +207,21 @@ for (const [by, use] of Object.entries(press)) {
   })
 }
 
-/** Clicks what the map calls so, wherever it is. */
+/** Clicks what the map calls so, wherever it is: where a pointer that moves over it is told that name. */
 async function click (page, title) {
   const map = page.locator('#map')
   await map.scrollIntoViewIfNeeded()
-  const box = await map.boundingBox()
-  for (let y = 6; y < box.height; y += 11) {
-    for (let x = 6; x < box.width; x += 11) {
-      await page.mouse.move(box.x + x, box.y + y)
-      if (await map.getAttribute('title') === title) return page.mouse.click(box.x + x, box.y + y)
+  const place = await until(`something on the map is called ${title}`, () => map.evaluate((map, title) => {
+    const { left, top, width, height } = map.getBoundingClientRect()
+    for (let y = 6; y < height; y += 7) {
+      for (let x = 6; x < width; x += 7) {
+        map.dispatchEvent(new PointerEvent('pointermove', { clientX: left + x, clientY: top + y }))
+        if (map.title === title) return { x: left + x, y: top + y }
+      }
     }
-  }
-  assert.fail(`nothing on the map is called ${title}`)
+    return null
+  }, title))
+  await page.mouse.click(place.x, place.y)
 }
 
 test('names, history and preferences survive a reload, and a late page hears what was said', { skip, timeout: 120_000 }, async () => {

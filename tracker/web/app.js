@@ -347,7 +347,7 @@ function uptime (seconds) {
 
 function showServer (stats, at) {
   for (const id of ['connections', 'swarms', 'peers']) byId(id).textContent = stats[id]
-  const rates = { announces: 'announces_total', offers: 'offers_relayed_total' }
+  const rates = { announces: 'announces_total', offers: 'offers_relayed_total', answers: 'answers_relayed_total' }
   for (const [id, key] of Object.entries(rates)) {
     if (!last) continue
     const rate = Math.max(0, stats[key] - last.stats[key]) / ((at - last.at) / 1000)

@@ -157,7 +157,7 @@ export function createMap (canvas, { onNode, onLink }) {
       if (!node.gone) reach = [Math.max(reach[0], Math.abs(node.x)), Math.max(reach[1], Math.abs(node.y))]
     }
     const room = [(width / 2 - 46) / reach[0], (height / 2 - 40) / reach[1]]
-    const target = Math.min(1.35, ...room)
+    const target = Math.min(1.7, ...room)
     const close = still.matches || Math.abs(target - scale) < 0.002
     scale = close ? target : scale + (target - scale) * 0.08
     return close
