@@ -103,8 +103,9 @@ mod tests {
 
     #[test]
     fn what_is_worse_than_the_baseline_is_named() {
-        let text = include_str!("../../scenarios/kill-50.toml");
-        let mut report = simulate(text, 40, 1);
+        let text = include_str!("../../scenarios/join-storm.toml");
+        let easy = text.replace("at_most = [15, 20, 30]", "at_most = [50]");
+        let mut report = simulate(&easy, 40, 1);
         let baseline = Baseline::new(40, 1, std::slice::from_ref(&report));
         let json = serde_json::to_string(&baseline).unwrap();
         let baseline: Baseline = serde_json::from_str(&json).unwrap();
@@ -113,7 +114,7 @@ mod tests {
         let value = figure.value.unwrap();
         figure.value = Some(value * 1.1);
         assert!(baseline.regressions(&report).is_empty(), "tolerated");
-        report.figures[0].value = Some(value * 1.5);
+        report.figures[0].value = Some(value * 2.0);
         assert_eq!(baseline.regressions(&report).len(), 1, "slower");
         report.figures[0].value = None;
         assert_eq!(baseline.regressions(&report).len(), 1, "never");
@@ -126,8 +127,8 @@ mod tests {
 
     #[test]
     fn a_bar_that_was_missed_before_fails_no_comparison() {
-        let text = include_str!("../../scenarios/kill-50.toml");
-        let hard = text.replace("at_most = [10, 10, 15]", "at_most = [0.001]");
+        let text = include_str!("../../scenarios/join-storm.toml");
+        let hard = text.replace("at_most = [15, 20, 30]", "at_most = [0.001]");
         assert_ne!(hard, text);
         let report = simulate(&hard, 40, 1);
         assert!(!report.kept());
