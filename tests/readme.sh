@@ -8,8 +8,10 @@ command=$(grep -m1 -o '^cargo run --release -p tracker' README.md)
 peer=$(grep -m1 -o '^cargo run --release -p peer' README.md)
 folder=$(mktemp -d)
 output=$folder/tracker
-# Built first, so that the waits below are for the programs alone.
-cargo build --release --locked -p tracker -p peer
+# Built first, so that the waits below are for the programs alone; one by one, as the commands will: cargo
+# chooses the features of what both need by the packages that it is asked for.
+cargo build --release --locked -p tracker
+cargo build --release --locked -p peer
 $command -- --listen 127.0.0.1:0 >"$output" 2>&1 &
 pid=$!
 trap 'kill "$pid" 2>/dev/null || true; rm -rf "$folder"' EXIT

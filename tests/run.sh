@@ -4,7 +4,10 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-step() { printf '\n== %s\n' "$*"; }
+# Optimised as a whole, what is released behaves the same, some minutes later.
+export CARGO_PROFILE_RELEASE_LTO=off
+
+step() { printf '\n== %s (after %s s)\n' "$*" "$SECONDS"; }
 
 install_missing() {
   local packages=()
@@ -44,15 +47,13 @@ step 'unit, property and integration tests'
 cargo test --workspace --locked
 
 step 'meshes in virtual time: nothing worse than the baseline'
-# Optimised as a whole it counts the same, some minutes later.
-cargo run --release --locked --config 'profile.release.lto="off"' -p peer --example simulate -- \
+cargo run --release --locked -p peer --example simulate -- \
   --peers 1000 --seed 1 --scenario all --baseline peer/scenarios/baseline.json
 
 step 'deploy/: its files, then what they are for'
 bash tests/deploy/files.sh
 cargo test --locked -p e2e --test it -- --ignored deploy::
-# Optimised as a whole they behave the same, some minutes later.
-bash tests/deploy/static.sh --config 'profile.release.lto="off"'
+bash tests/deploy/static.sh
 
 step 'peers and real clients in Chromium and Firefox'
 cargo build --locked -p tracker -p peer
