@@ -15,7 +15,7 @@ mod economy;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -23,14 +23,15 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use shared::{OfferId, PeerId};
 
+use crate::map::Map;
 use crate::mesh::Now;
 use crate::mesh::seen::Recent;
 use crate::tracker::TrackerId;
 use economy::Economy;
 
 /// Most offers that wait for an answer. Browsers allow few connections in a page's life, and each
-/// costs a socket; trackers hand few offers of one announce on.
-const POOL: usize = 3;
+/// costs a socket. A newcomer needs two members that take it in; each finds it a second link.
+const POOL: usize = 2;
 
 /// Age at which an offer is dropped. Trackers and NATs forget after about a minute.
 const OFFER_AGE: Duration = Duration::from_secs(50);
@@ -230,7 +231,7 @@ struct Failures {
 #[derive(Debug)]
 pub(crate) struct Signal {
     me: PeerId,
-    attempts: BTreeMap<AttemptId, Attempt>,
+    attempts: Map<AttemptId, Attempt>,
     next: u64,
     waiting: Vec<Waiting>,
     /// Answers of the last minute.
@@ -246,7 +247,7 @@ impl Signal {
     pub(crate) fn new(settings: Settings) -> Self {
         Self {
             me: settings.me,
-            attempts: BTreeMap::new(),
+            attempts: Map::default(),
             next: 0,
             waiting: Vec::new(),
             answered: VecDeque::new(),
