@@ -392,7 +392,11 @@ impl Mesh {
             self.ask_who(now, sealed.to);
             if last || sealed.body.len() <= SMALL {
                 self.direct.flooded.insert(now, id, ());
-                self.send(self.others(None), route(&sealed, 0, HOP_LIMIT, true), Class::Control);
+                self.send(
+                    self.others(None),
+                    route(&sealed, 0, HOP_LIMIT, true),
+                    Class::Control,
+                );
             }
         }
     }
@@ -449,7 +453,11 @@ impl Mesh {
             }
         };
         self.counters.forwarded += links.len() as u64;
-        self.send(links, route(&sealed, hops, hop_limit, flood), Class::Control);
+        self.send(
+            links,
+            route(&sealed, hops, hop_limit, flood),
+            Class::Control,
+        );
     }
 
     fn on_arrived(&mut self, now: Now, link: LinkId, hops: u8, sealed: Arc<Sealed>) {

@@ -354,7 +354,10 @@ impl Mesh {
             self.links_due = self.next_link_due();
             self.due = self.next_due();
         }
-        debug_assert!(self.links_due <= self.next_link_due(), "a link waits in vain");
+        debug_assert!(
+            self.links_due <= self.next_link_due(),
+            "a link waits in vain"
+        );
     }
 
     fn handle_packet(&mut self, now: Now, link: LinkId, packet: Packet) {

@@ -241,7 +241,16 @@ mod tests {
         schedule.announced(s(0), 0.0);
         schedule.set_need(Need::Alone, s(10), 0.0);
         assert_eq!(schedule.due(), s(10));
-        for (at, due) in [(10, 11), (11, 12), (12, 13), (13, 14), (14, 15), (15, 16), (16, 18), (18, 22)] {
+        for (at, due) in [
+            (10, 11),
+            (11, 12),
+            (12, 13),
+            (13, 14),
+            (14, 15),
+            (15, 16),
+            (16, 18),
+            (18, 22),
+        ] {
             schedule.announced(s(at), 0.0);
             assert_eq!(schedule.due(), s(due));
         }
