@@ -33,6 +33,9 @@ use economy::Economy;
 /// costs a socket. A newcomer needs two members that take it in; each finds it a second link.
 const POOL: usize = 2;
 
+/// Of a peer without a link.
+const ALONE: usize = 3;
+
 /// Age at which an offer is dropped. Trackers and NATs forget after about a minute.
 const OFFER_AGE: Duration = Duration::from_secs(50);
 
@@ -233,6 +236,8 @@ pub(crate) struct Signal {
     me: PeerId,
     attempts: Map<AttemptId, Attempt>,
     next: u64,
+    /// Announces since the last link was lost.
+    alone: usize,
     waiting: Vec<Waiting>,
     /// Answers of the last minute.
     answered: VecDeque<(Now, PeerId)>,
@@ -249,6 +254,7 @@ impl Signal {
             me: settings.me,
             attempts: Map::default(),
             next: 0,
+            alone: 0,
             waiting: Vec::new(),
             answered: VecDeque::new(),
             offers_seen: Recent::new(OFFERS_SEEN, OFFER_AGE + MINUTE),
@@ -268,6 +274,7 @@ impl Signal {
                 want,
                 links,
             } => {
+                self.alone = if links == 0 { self.alone + 1 } else { 0 };
                 let want = self.economy.offers(now, want, links);
                 self.on_due(now, tracker, want);
             }
@@ -382,7 +389,12 @@ impl Signal {
     }
 
     fn on_due(&mut self, now: Now, tracker: TrackerId, want: usize) {
-        let target = POOL.min(want).min(want.saturating_sub(self.busy()));
+        // What has no link yet tries one more with each announce, since those found may never connect.
+        let (pool, most) = match self.alone {
+            0 => (POOL, want),
+            announces => (ALONE, want.min(ALONE - 1 + announces)),
+        };
+        let target = pool.min(most.saturating_sub(self.busy()));
         for _ in self.pool(now)..target {
             let attempt = self.start(now + MAKE, Stage::Offering, None);
             self.out.push_back(Output::MakeOffer { attempt });
