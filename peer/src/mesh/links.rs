@@ -231,6 +231,8 @@ impl Mesh {
         if self.links.get(&id).is_some_and(|link| !link.is_compat()) {
             self.start_comparing(now, id);
             self.send_marks(id);
+            // Later, the other side may always be the first to ask, and its questions are signs of life.
+            self.probe(now, id, 0);
         }
         self.flush_pending(now);
         self.ask_again(now);
