@@ -18,6 +18,8 @@ pub(super) const AGE: Duration = Duration::from_secs(300);
 struct Entry {
     at: Now,
     hops: u8,
+    /// It came along the tree, or is ours.
+    by_tree: bool,
     message: Arc<Signed>,
 }
 
@@ -32,12 +34,13 @@ pub(super) struct Cache {
 pub(super) type Span = (u64, u64);
 
 impl Cache {
-    pub(super) fn insert(&mut self, now: Now, hops: u8, message: &Arc<Signed>) {
+    pub(super) fn insert(&mut self, now: Now, hops: u8, by_tree: bool, message: &Arc<Signed>) {
         self.expire(now);
         self.bytes += message.bytes.len();
         self.entries.push_back(Entry {
             at: now,
             hops,
+            by_tree,
             message: Arc::clone(message),
         });
         while self.entries.len() > MESSAGES || self.bytes > BYTES {
@@ -60,6 +63,12 @@ impl Cache {
         if let Some(entry) = self.entries.pop_front() {
             self.bytes -= entry.message.bytes.len();
         }
+    }
+
+    /// Whether a large message is here that came along the tree.
+    pub(super) fn is_of_tree(&self, id: &MessageId) -> bool {
+        let mut entries = self.entries.iter();
+        entries.any(|entry| entry.message.id == *id && entry.by_tree && entry.message.is_large())
     }
 
     /// A message and the links that it came along.

@@ -84,7 +84,7 @@ impl Mesh {
         let Arrival {
             link,
             hops,
-            pushed,
+            mut pushed,
             has,
             message,
         } = arrival;
@@ -109,6 +109,9 @@ impl Mesh {
             return;
         }
         self.gossip.seen.insert(now, message.id, ());
+        if pushed == Pushed::Renewed && !self.renew(now, false) {
+            pushed = Pushed::Flood;
+        }
         let announced = self.arrived(&message);
         let hops = hops.saturating_add(1);
         if message.kind != Kind::Bridged {
@@ -132,9 +135,10 @@ impl Mesh {
             }
         }
         if message.kind != Kind::Beacon {
-            self.gossip.cache.insert(now, hops, &message);
+            let cache = &mut self.gossip.cache;
+            cache.insert(now, hops, is_tree(pushed), &message);
         }
-        if pushed == Pushed::Tree && message.is_large() {
+        if is_tree(pushed) && message.is_large() {
             self.set_eager(link, true);
         }
         if hops < HOP_LIMIT || pushed == Pushed::Pulled {
@@ -142,6 +146,7 @@ impl Mesh {
                 link,
                 announced,
                 asked,
+                pushed,
             };
             self.push(now, Some(source), hops.min(HOP_LIMIT), has, &message);
         }
@@ -152,7 +157,7 @@ impl Mesh {
             state.heard(now);
             self.counters.duplicates += 1;
             self.add_source(now, link, id);
-            if pushed == Pushed::Tree {
+            if is_tree(pushed) {
                 self.prune(link, &id);
             }
         }
@@ -191,7 +196,7 @@ impl Mesh {
             && self.gossip.bucket.take(now, self.settings.rate)
         {
             if let Some((_, message)) = self.gossip.pending.pop_front() {
-                self.gossip.cache.insert(now, 0, &message);
+                self.gossip.cache.insert(now, 0, true, &message);
                 self.push(now, None, 0, Vec::new(), &message);
                 self.out.push_back(Output::Published(message));
             }
@@ -220,6 +225,15 @@ impl Mesh {
     ) {
         let large = message.is_large();
         let flood = !large || self.is_flooding(now);
+        let pushed = match source.as_ref().map(|source| source.pushed) {
+            Some(Pushed::Renewed) => Pushed::Renewed,
+            None if large && self.renew(now, true) => Pushed::Renewed,
+            // What left the tree once says nothing about it: no copy of it is pruned further on.
+            Some(Pushed::Flood) => Pushed::Flood,
+            _ if flood => Pushed::Flood,
+            _ => Pushed::Tree,
+        };
+        let all = flood || pushed == Pushed::Renewed;
         let asked = source.as_ref().is_some_and(|source| source.asked);
         let (mut whole, mut by_id) = (Vec::new(), Vec::new());
         for (id, link) in self.mesh_links() {
@@ -227,7 +241,7 @@ impl Mesh {
             if known || link.peer == message.origin || has.contains(&link.peer) {
                 continue;
             }
-            if !asked && (flood || link.eager) {
+            if !asked && (all || link.eager) {
                 whole.push((id, link.peer));
             } else {
                 by_id.push(id);
@@ -244,7 +258,11 @@ impl Mesh {
         if source.is_some() {
             self.counters.forwarded += links.len() as u64;
         }
-        let pushed = if flood { Pushed::Flood } else { Pushed::Tree };
+        if pushed == Pushed::Renewed {
+            for link in &links {
+                self.set_eager(*link, true);
+            }
+        }
         let message = Arc::clone(message);
         let packet = Packet::Gossip {
             hops,
@@ -280,12 +298,18 @@ struct Source {
     announced: Vec<LinkId>,
     /// We had asked for it.
     asked: bool,
+    pushed: Pushed,
 }
 
 impl Source {
     fn knows(&self, link: LinkId) -> bool {
         self.link == link || self.announced.contains(&link)
     }
+}
+
+/// Whether a copy too many of a message that comes so is not wanted again.
+fn is_tree(pushed: Pushed) -> bool {
+    matches!(pushed, Pushed::Tree | Pushed::Renewed)
 }
 
 const fn class(forwarded: bool, large: bool) -> Class {

@@ -4,7 +4,8 @@
 //! Links are *eager* at first: messages go along them in whole. A copy that comes along the tree
 //! makes its link *lazy* by PRUNE: only ids go along it, by IHAVE. Whoever hears of a message that
 //! does not come asks for it by GRAFT, which makes the link eager again. For a while after a link
-//! was lost, and when too many messages had to be asked for, messages go to all neighbours.
+//! was lost, and when too many messages had to be asked for, messages go to all neighbours; these copies
+//! say nothing of the tree, nor do those that they bring about. Now and then the tree grows anew.
 //!
 //! The same list of missed messages serves the comparison of [digests](super::digest): what is pulled
 //! is asked for at once, and of the next who has it when it does not come.
@@ -39,6 +40,9 @@ const ASKED: Duration = Duration::from_secs(5);
 /// How long everything is flooded after a change.
 const UNSETTLED: Duration = Duration::from_secs(10);
 
+/// Between two messages with which the tree grows anew: repairs keep it whole, not short.
+const RENEWAL: Duration = Duration::from_secs(100);
+
 /// Of so many messages, at most a tenth may be asked for before everything is flooded again.
 const SAMPLE: u32 = 20;
 
@@ -70,6 +74,7 @@ impl Missing {
 pub(super) struct Tree {
     missing: Map<MessageId, Missing>,
     flood_until: Now,
+    renewed: Option<Now>,
     /// Large messages of late, and how many of them were asked for.
     arrived: u32,
     grafted: u32,
@@ -115,6 +120,17 @@ impl Mesh {
         now < self.tree.flood_until
     }
 
+    /// Whether the tree is old enough to grow anew, which it then does. Who passes it on does not know
+    /// when exactly others began.
+    pub(super) fn renew(&mut self, now: Now, ours: bool) -> bool {
+        let age = if ours { RENEWAL } else { RENEWAL / 2 };
+        let due = (self.tree.renewed).is_none_or(|last| now >= last + age);
+        if due {
+            self.tree.renewed = Some(now);
+        }
+        due
+    }
+
     pub(super) fn set_eager(&mut self, link: LinkId, eager: bool) {
         if let Some(link) = self.links.get_mut(&link) {
             link.eager = eager;
@@ -134,10 +150,10 @@ impl Mesh {
         missing.map_or_else(Vec::new, |missing| missing.sources)
     }
 
-    /// A copy came along the tree: the next time its id will do.
+    /// A second copy came along the tree: the next time its id will do. Not if the first was flooded, which
+    /// says nothing about the tree.
     pub(super) fn prune(&mut self, link: LinkId, id: &MessageId) {
-        let large = (self.gossip.cache.get(id)).is_some_and(|(_, m)| m.is_large());
-        if large && self.is_up(link) {
+        if self.gossip.cache.is_of_tree(id) && self.is_up(link) {
             self.set_eager(link, false);
             self.send_control(link, Packet::Prune);
         }

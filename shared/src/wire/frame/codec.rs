@@ -17,6 +17,7 @@ const MUST_UNDERSTAND: u8 = 128;
 /// Flags of GOSSIP and ROUTE, of GOSSIP and IHAVE, of DIGEST, of NEED.
 const FLOOD: u8 = 1;
 const PULLED: u8 = 2;
+const RENEWED: u8 = 4;
 const REPLY: u8 = 1;
 const TO: u8 = 1;
 const ALONG: u8 = 2;
@@ -97,10 +98,11 @@ impl<'a> Frame<'a> {
             },
             0x20 => Self::Gossip {
                 hops: reader.u8()?,
-                pushed: match flags & (FLOOD | PULLED) {
+                pushed: match flags & (FLOOD | PULLED | RENEWED) {
                     0 => Pushed::Tree,
                     FLOOD => Pushed::Flood,
                     PULLED => Pushed::Pulled,
+                    RENEWED => Pushed::Renewed,
                     _ => return Err(FrameError::Unknown),
                 },
                 has: ids(reader, MAX_HAS)?,
@@ -238,6 +240,10 @@ impl<'a> Frame<'a> {
                 ..
             }
             | Self::IHave { pull: true, .. } => PULLED,
+            Self::Gossip {
+                pushed: Pushed::Renewed,
+                ..
+            } => RENEWED,
             Self::Digest { reply: true, .. } => REPLY,
             _ => 0,
         };

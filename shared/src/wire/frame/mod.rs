@@ -189,6 +189,8 @@ pub enum Pushed {
     Flood,
     /// It was asked for.
     Pulled,
+    /// To every neighbour, so that the tree grows anew: a receiver that has it prunes.
+    Renewed,
 }
 
 impl GoodbyeReason {

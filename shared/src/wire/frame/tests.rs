@@ -89,12 +89,7 @@ fn all() -> Vec<Frame<'static>> {
             missing: 0,
             course: Course::Along(ID),
         },
-        Frame::Gossip {
-            hops: 2,
-            pushed: Pushed::Flood,
-            has: Ids::from(&[ALICE][..]),
-            envelope: b"envelope",
-        },
+        gossip(Pushed::Flood),
         Frame::ChunkRequest {
             message: ID,
             indices: Indices::from(&[0, 127, 128, 1023][..]),
@@ -143,7 +138,19 @@ fn all() -> Vec<Frame<'static>> {
             links: u32::MAX,
             lateness_ms: 250,
         },
+        gossip(Pushed::Tree),
+        gossip(Pushed::Pulled),
+        gossip(Pushed::Renewed),
     ]
+}
+
+fn gossip(pushed: Pushed) -> Frame<'static> {
+    Frame::Gossip {
+        hops: 2,
+        pushed,
+        has: Ids::from(&[ALICE][..]),
+        envelope: b"envelope",
+    }
 }
 
 fn encode(frame: &Frame<'_>) -> Vec<u8> {
@@ -277,6 +284,9 @@ fn golden_vectors() {
         ("keys", 24),
         ("ping", 25),
         ("pong", 26),
+        ("gossip_tree", 27),
+        ("gossip_pulled", 28),
+        ("gossip_renewed", 29),
     ];
     let frames = all();
     assert_eq!(named.len(), frames.len(), "every frame has a vector");
