@@ -38,6 +38,8 @@ test('the page tells the WebSocket URL and live counts', { skip }, async () => {
   const { page } = await lab.ownPage(hex20())
   const { host } = new URL(lab.tracker.http)
   assert.equal(await text(page, 'ws-url'), `ws://${host}`)
+  // Without a certificate of its own there is nothing to trust.
+  assert.equal(await page.locator('a[href="/trust"]').isVisible(), false)
   await until('the page itself is counted', async () => (await numbers(page)).peers >= 1)
   const quiet = await numbers(page)
 

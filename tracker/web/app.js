@@ -11,6 +11,8 @@ const FORGOTTEN = 5 * 60_000
 /** A neighbour that was lost may be reached by others still. */
 const LOST = 20_000
 const MOST_LOCAL = 24
+/** Members that are shown: what somebody invents does not fill the page. */
+const MOST_KNOWN = 300
 /** Who comes late hears what was said in the last minutes. */
 const HISTORY = 5 * 60_000
 
@@ -133,6 +135,10 @@ function update () {
   for (const [address, { seen, lost }] of members) {
     if (!paths.has(address) && at - seen > (lost ? LOST : FORGOTTEN)) members.delete(address)
   }
+  if (members.size > MOST_KNOWN) {
+    const others = [...members].filter(([address]) => !paths.has(address)).sort(([, a], [, b]) => a.seen - b.seen)
+    for (const [address] of others.slice(0, members.size - MOST_KNOWN)) members.delete(address)
+  }
   for (const { address, rtt } of easypeers.peers()) learn(address, { rtt, hops: 1 })
   const nodes = [...members].map(([address, member]) => ({
     id: address,
@@ -151,7 +157,7 @@ function update () {
 // ---------------------------------------------------------------- words
 
 function sentence () {
-  const { links, trackers } = easypeers.status()
+  const { links, trackers, state } = easypeers.status()
   const { members: counted } = easypeers.stats()
   const wanted = easypeers.maxPeers
   const held = `${links} of ${wanted} links`
@@ -159,6 +165,7 @@ function sentence () {
   if (paused) return links ? ['busy', `Tracker paused here: ${held}, ${known}, the mesh is on its own`] : ['bad', 'Tracker paused here and no link: nobody can be met']
   if (trackers === 0) {
     if (!navigator.onLine) return ['bad', `This device is offline: ${held}`]
+    if (state === 'connecting') return ['busy', 'Connecting to the tracker of this server']
     return links ? ['busy', `Tracker unreachable, healing over the mesh: ${held}, ${known}`] : ['bad', 'Tracker unreachable and no link yet: trying again']
   }
   if (links) return ['good', `Connected: ${held}, ${known}, tracker ok`]
@@ -185,6 +192,7 @@ function fail (words) {
 const rows = new Map()
 
 function showTable (nodes, links) {
+  if (!byId('twin').open) return
   const count = address => {
     const known = links.filter(({ a, b }) => a === address || b === address).length
     return local.some(({ peer }) => peer.address === address) ? `${known}` : known ? `${known} or more` : '?'
@@ -381,6 +389,7 @@ async function askServer () {
 // ---------------------------------------------------------------- the start
 
 byId('ws-url').textContent = ws
+byId('here').hidden = !/^(localhost|127\.|\[::1\])/.test(location.hostname)
 byId('name').value = preferences.name
 byId('max-peers').value = preferences.maxPeers
 byId('topic').value = topic
@@ -403,6 +412,7 @@ if (easypeers) {
     if (neighbours.length) cut(easypeers.address, neighbours[Math.floor(Math.random() * neighbours.length)].address)
   })
   byId('pause').addEventListener('click', pause)
+  byId('twin').addEventListener('toggle', refresh)
   byId('show-code').addEventListener('click', () => {
     const shown = byId('code').hidden
     byId('code').hidden = !shown

@@ -574,6 +574,7 @@ impl Swarm {
         view.peers = peers;
         view.trackers = self.known.list();
         view.stats = stats;
+        view.written = Clock::start();
         drop(view);
         let lagged = std::mem::take(&mut self.lagged);
         if lagged > 0 {
