@@ -7,6 +7,7 @@ use std::future::Future;
 use std::time::Duration;
 
 use futures_util::FutureExt;
+use futures_util::future::LocalBoxFuture;
 use js_sys::{Array, Error, Function, Object, Promise, Reflect, Uint8Array};
 use serde::Deserialize;
 use wasm_bindgen::JsCast;
@@ -303,7 +304,9 @@ fn read_data(data: &JsValue) -> Data {
 }
 
 fn promise(work: impl Future<Output = Result<JsValue, SendError>> + 'static) -> Promise {
-    future_to_promise(work.map(|result| result.map_err(error)))
+    // Boxed, so that there is one kind of such a promise's task.
+    let work: LocalBoxFuture<'static, _> = Box::pin(work.map(|result| result.map_err(error)));
+    future_to_promise(work)
 }
 
 fn done(work: impl Future<Output = Result<(), SendError>> + 'static) -> Promise {

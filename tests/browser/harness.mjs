@@ -250,6 +250,8 @@ function loopbackOnly (also) {
   const here = / (\S+) \d+ typ (?:host|relay)/
   globalThis.RTCPeerConnection = class RTCPeerConnection extends Real {
     constructor (config, ...rest) {
+      // An address of a kind that is not private has peers look for STUN servers.
+      if (also) config = { ...config, iceServers: [] }
       const servers = (config?.iceServers ?? []).flatMap(({ urls }) => urls)
       if (servers.some(url => !/^turn:127\.0\.0\.1[:?]/.test(url))) {
         const error = new Error('ICE servers given: ' + JSON.stringify(config.iceServers))
@@ -297,6 +299,55 @@ export async function pagePeer (opened, topic, options = {}) {
     }, [seed, length, to]),
     links: () => page.evaluate(() => easypeers.wireCount),
     stats: () => page.evaluate(() => easypeers.stats())
+  }
+}
+
+/**
+ * A page in a window of its own that Playwright does not know, since it keeps the pages that it knows visible: with
+ * `hide` another tab of the window comes to the front. As Playwright's page as far as `pagePeer` needs it.
+ */
+async function openHideable (browser, url) {
+  const session = await browser.newBrowserCDPSession()
+  const { browserContextId } = await session.send('Target.createBrowserContext')
+  await session.send('Browser.grantPermissions', { browserContextId, permissions: ['videoCapture', 'audioCapture'] })
+  const { targetId } = await session.send('Target.createTarget', { url: 'about:blank', browserContextId })
+  const { sessionId } = await session.send('Target.attachToTarget', { targetId, flatten: false })
+  const waiting = new Map()
+  const errors = []
+  let id = 0
+  session.on('Target.receivedMessageFromTarget', ({ message }) => {
+    const { id, result, error, method, params } = JSON.parse(message)
+    if (method === 'Runtime.exceptionThrown') errors.push(`page: ${JSON.stringify(params.exceptionDetails)}`)
+    const waits = waiting.get(id)
+    waiting.delete(id)
+    error ? waits?.reject(new Error(error.message)) : waits?.resolve(result)
+  })
+  const ask = (method, params = {}) => new Promise((resolve, reject) => {
+    waiting.set(++id, { resolve, reject })
+    session.send('Target.sendMessageToTarget', { sessionId, message: JSON.stringify({ id, method, params }) }).catch(reject)
+  })
+  const evaluate = async (call, argument) => {
+    const expression = `(${call})(${JSON.stringify(argument) ?? ''})`
+    const { result, exceptionDetails } = await ask('Runtime.evaluate', { expression, returnByValue: true, awaitPromise: true })
+    if (exceptionDetails) throw new Error(exceptionDetails.exception?.description ?? exceptionDetails.text)
+    return result.value
+  }
+  await ask('Runtime.enable')
+  await ask('Page.enable')
+  await ask('Page.addScriptToEvaluateOnNewDocument', { source: `(${loopbackOnly})()` })
+  await ask('Page.navigate', { url })
+  await until('the page is ready', () => evaluate(() => globalThis.ready === true).catch(() => false))
+  const hide = async () => {
+    const { targetId } = await session.send('Target.createTarget', { url: 'about:blank', browserContextId })
+    await session.send('Target.activateTarget', { targetId })
+    await until('the page is hidden', () => evaluate(() => document.hidden))
+  }
+  return {
+    page: { evaluate },
+    errors,
+    sockets: [],
+    hide,
+    close: () => session.send('Target.disposeBrowserContext', { browserContextId })
   }
 }
 
@@ -349,6 +400,13 @@ export class Lab {
     this.pages.push(peer)
     await page.goto(url)
     return peer
+  }
+
+  /** A page with a browser peer in it that can be hidden; its timers are late then if the lab is `throttled`. */
+  async hideablePeer (topic, options) {
+    const opened = await openHideable(this.browser, `${this.site.url}/peer.html#${this.tracker.http}`)
+    this.pages.push(opened)
+    return pagePeer(opened, topic, options)
   }
 
   /** The tracker's own page, with this topic. */

@@ -233,13 +233,12 @@ impl Outgoing<'_> {
 }
 
 /// An id as the original makes it: SHA-1 of the text, each UTF-16 unit of it cut to its low byte, in
-/// hex, and a fraction in [0, 1) drawn from `random`.
+/// hex, and a fraction of sixteen digits drawn from `random`.
 #[must_use]
 pub fn message_id(text: &str, random: u64) -> String {
     let latin1: Vec<u8> = text.encode_utf16().map(|unit| unit as u8).collect();
     let hash = PeerId::new(Sha1::digest(latin1).into());
-    let fraction = (random >> 11) as f64 / (1u64 << 53) as f64;
-    format!("{hash}{fraction}")
+    format!("{hash}0.{:016}", random % 10u64.pow(16))
 }
 
 /// An address as the original writes it. Upper case is refused: it would be another text to the
