@@ -324,7 +324,7 @@ function received (message) {
   const [name, text] = splitName(message.message)
   // By the author's clock, which may be another's.
   const took = Date.now() - message.time
-  const late = message.time < joined - 1000 && took > 3000
+  const late = message.time < joined - 500
   learn(message.from, { hops: message.hops, ...name && { name } })
   const path = paths.get(message.from) ?? [easypeers.address, message.from]
   map.flow([[...path].reverse()])
