@@ -54,7 +54,7 @@ function seedOf (identity) {
 function read (options, defaultTracker) {
   const { tracker, maxPeers, timeout, history, identifier, address, password, iceServers, relayOnly, compat } = options
   const trackers = [options.trackers ?? tracker ?? defaultTracker].flat()
-  const given = {
+  return {
     trackers: trackers.map(url => text('a tracker', url)),
     maxPeers: maxPeers === undefined ? undefined : whole('maxPeers', maxPeers, 2, 64),
     timeout: timeout === undefined ? undefined : whole('timeout', timeout, 1, 2 ** 31),
@@ -62,11 +62,10 @@ function read (options, defaultTracker) {
     identifier: identifier === undefined ? undefined : hex('identifier', identifier),
     address: address === undefined ? undefined : hex('address', address),
     password: password === undefined ? undefined : text('password', password),
-    iceServers,
+    iceServers: iceServers && JSON.stringify(iceServers),
     relayOnly,
     compat
   }
-  return JSON.parse(JSON.stringify(given))
 }
 
 /**
@@ -102,7 +101,7 @@ export function define (Peer, defaultTracker) {
     }
 
     #start () {
-      this.#peer = new Peer(this.#topic, JSON.stringify(this.#options), this.#seed,
+      this.#peer = new Peer(this.#topic, this.#options, this.#seed,
         (name, value) => this.#emit(name, value))
       if (this.#paused) this.#peer.useTrackers(false)
     }

@@ -84,6 +84,10 @@ test('two pages and a terminal are one mesh', { skip, timeout: 120_000 }, async 
   const row = left.locator('#rows tr', { hasText: peer.address })
   await until('the table knows the native peer', async () => /native/.test(await row.innerText()))
   assert.match(await left.locator('#rows tr', { hasNotText: peer.address }).innerText(), /browser/)
+  await row.getByRole('button', { name: 'Write' }).click()
+  await left.locator('#text').fill('only for the terminal')
+  await left.keyboard.press('Enter')
+  await peer.event('message', { data: 'only for the terminal', direct: true })
   await until('a round trip is known', async () => /\d ms/.test(await row.innerText()))
 })
 

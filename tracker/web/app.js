@@ -139,7 +139,7 @@ function update () {
     const others = [...members].filter(([address]) => !paths.has(address)).sort(([, a], [, b]) => a.seen - b.seen)
     for (const [address] of others.slice(0, members.size - MOST_KNOWN)) members.delete(address)
   }
-  for (const { address, rtt } of easypeers.peers()) learn(address, { rtt, hops: 1 })
+  for (const { address, rtt } of easypeers.peers()) learn(address, { hops: 1, ...rtt !== null && { rtt } })
   const nodes = [...members].map(([address, member]) => ({
     id: address,
     label: label(address),
@@ -205,10 +205,10 @@ function showTable (nodes, links) {
   for (const node of nodes) {
     if (!rows.has(node.id)) rows.set(node.id, byId('rows').appendChild(newRow(node.id)))
     const row = rows.get(node.id)
-    const rtt = members.get(node.id)?.rtt
+    const rtt = members.get(node.id)?.rtt ?? null
     const texts = [
       node.label === node.id.slice(0, 6) ? node.id : `${node.label} ${node.id}`,
-      node.local ? 'browser, in this page' : node.kind, count(node.id), node.hops || '?', rtt ? `${Math.round(rtt)} ms` : '–'
+      node.local ? 'browser, in this page' : node.kind, count(node.id), node.hops || '?', rtt === null ? '–' : rtt < 1 ? '< 1 ms' : `${Math.round(rtt)} ms`
     ]
     texts.forEach((text, at) => { if (row.cells[at].textContent !== `${text}`) row.cells[at].textContent = text })
     row.querySelector('.cut').hidden = node.hops !== 1
@@ -314,7 +314,11 @@ async function say (text, to) {
   const data = withName(preferences.name, text)
   if (to) {
     map.flow([paths.get(to) ?? [easypeers.address, to]])
-    return easypeers.send(to, data)
+    const receipt = await easypeers.send(to, data)
+    // A round trip, also to those who are no neighbours.
+    if (receipt.rtt !== undefined) learn(to, { rtt: receipt.rtt, hops: receipt.hops })
+    refresh()
+    return receipt
   }
   map.flow([...paths.values()])
   return easypeers.send(data)

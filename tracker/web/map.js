@@ -50,13 +50,16 @@ export function createMap (canvas, { onNode, onLink }) {
   function show (model) {
     const at = now()
     const seen = new Set()
+    let changed = false
     for (const node of model.nodes) {
       seen.add(node.id)
       const known = nodes.get(node.id)
       if (known) {
         if (known.hops !== node.hops) heat = 1
+        changed ||= known.gone > 0 || Object.keys(node).some(name => known[name] !== node[name])
         Object.assign(known, node, { gone: 0 })
       } else {
+        changed = true
         const angle = fraction(node.id) * 2 * Math.PI
         const distance = node.me ? 0 : RING * (node.hops || 3) * (0.8 + fraction(node.id + 'r') * 0.4)
         nodes.set(node.id, { x: Math.cos(angle) * distance, y: Math.sin(angle) * distance, vx: 0, vy: 0, born: at, gone: 0, ...node })
@@ -65,6 +68,7 @@ export function createMap (canvas, { onNode, onLink }) {
     }
     for (const [id, node] of nodes) {
       if (!seen.has(id) && !node.gone) {
+        changed = true
         node.gone = at
         heat = Math.max(heat, 0.6)
         if (selected === id) select(null)
@@ -76,16 +80,20 @@ export function createMap (canvas, { onNode, onLink }) {
       present.add(name)
       const known = links.get(name)
       if (known && !known.gone) {
+        changed ||= known.mine !== mine
         known.mine = mine
       } else {
+        changed = true
         links.set(name, { a, b, mine, born: at, gone: 0 })
         heat = Math.max(heat, 0.6)
       }
     }
     for (const [name, link] of links) {
-      if (!present.has(name) && !link.gone) link.gone = at
+      if (present.has(name) || link.gone) continue
+      changed = true
+      link.gone = at
     }
-    wake()
+    if (changed) wake()
   }
 
   function flow (paths) {

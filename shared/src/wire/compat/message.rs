@@ -233,12 +233,18 @@ impl Outgoing<'_> {
 }
 
 /// An id as the original makes it: SHA-1 of the text, each UTF-16 unit of it cut to its low byte, in
-/// hex, and a fraction of sixteen digits drawn from `random`.
+/// hex, and a fraction in [0, 1) drawn from `random`.
 #[must_use]
 pub fn message_id(text: &str, random: u64) -> String {
     let latin1: Vec<u8> = text.encode_utf16().map(|unit| unit as u8).collect();
     let hash = PeerId::new(Sha1::digest(latin1).into());
-    format!("{hash}0.{:016}", random % 10u64.pow(16))
+    // Sixteen digits of it, as a double has; by whole numbers, which saves a page the code to print others.
+    let digits = (u128::from(random >> 11) * 10u128.pow(16)) >> 53;
+    let fraction = format!("0.{digits:016}");
+    format!(
+        "{hash}{}",
+        fraction.trim_end_matches(['0']).trim_end_matches('.')
+    )
 }
 
 /// An address as the original writes it. Upper case is refused: it would be another text to the
