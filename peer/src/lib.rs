@@ -20,6 +20,7 @@
 
 mod api;
 pub mod link;
+mod map;
 mod mesh;
 mod node;
 mod rt;

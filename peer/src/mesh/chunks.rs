@@ -2,7 +2,7 @@
 //! pieces are asked for from neighbours that passed it on. A piece goes out as soon as it is here,
 //! so that a large message flows through the mesh instead of stopping at every hop.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,6 +11,7 @@ use shared::crypto::manifest::Manifest;
 
 use super::message::{Class, Packet, Signed};
 use super::{LinkId, Mesh, Now, Output};
+use crate::map::Map;
 
 /// Large messages held at once, those under way and those kept for others. The oldest goes first.
 const HELD: usize = 8;
@@ -60,13 +61,13 @@ struct Held {
 
 #[derive(Debug)]
 pub(super) struct Chunks {
-    held: BTreeMap<MessageId, Held>,
+    held: Map<MessageId, Held>,
 }
 
 impl Chunks {
-    pub(super) const fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self {
-            held: BTreeMap::new(),
+            held: Map::default(),
         }
     }
 

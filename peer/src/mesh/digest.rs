@@ -58,6 +58,7 @@ impl Mesh {
             && link.offered
         {
             link.compared.due = Some(now);
+            self.wake_for(id);
         }
     }
 

@@ -8,17 +8,18 @@
 //! Routes are hints, learned from signed broadcasts and from what passes by. A liar can lead messages
 //! astray, not read or acknowledge them, and not stop the flood.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use rand::RngExt;
+use rand::seq::IteratorRandom;
 use shared::crypto::PublicKeys;
 use shared::{MessageId, PeerId};
 
 use super::message::{Class, Packet, Sealed};
 use super::seen::Recent;
 use super::{HOP_LIMIT, LinkId, Mesh, Now, Output};
+use crate::map::Map;
 
 /// Members whose keys or routes are remembered; 64 and 40 bytes each.
 const MEMBERS: usize = 4096;
@@ -57,6 +58,9 @@ const SMALL: usize = 1024;
 const HEAVY: usize = 256 << 10;
 const HEAVY_AGE: Duration = Duration::from_secs(10);
 const RECEIVERS: usize = 64;
+
+/// What a detour costs of a message's hop limit, so that there are few.
+const DETOUR: u8 = 8;
 
 /// Never up: a route along it is none.
 const NO_LINK: LinkId = LinkId(u64::MAX);
@@ -99,8 +103,8 @@ pub(super) struct Direct {
     back: Recent<MessageId, (LinkId, PeerId)>,
     flooded: Recent<MessageId, ()>,
     arrived: Recent<MessageId, Arrived>,
-    lookups: BTreeMap<PeerId, Lookup>,
-    sends: BTreeMap<MessageId, Sending>,
+    lookups: Map<PeerId, Lookup>,
+    sends: Map<MessageId, Sending>,
     /// Bytes sent to each receiver of late.
     traffic: Recent<PeerId, usize>,
 }
@@ -113,8 +117,8 @@ impl Direct {
             back: Recent::new(PASSING, PASSING_AGE),
             flooded: Recent::new(PASSING, PASSING_AGE),
             arrived: Recent::new(PASSING, ARRIVED_AGE),
-            lookups: BTreeMap::new(),
-            sends: BTreeMap::new(),
+            lookups: Map::default(),
+            sends: Map::default(),
             traffic: Recent::new(RECEIVERS, HEAVY_AGE),
         }
     }
@@ -381,14 +385,18 @@ impl Mesh {
         }
         if let Some(link) = way {
             self.use_direct(now, link, sealed.to);
-            self.send_control(link, route(&sealed, 0, false));
+            self.send_control(link, route(&sealed, 0, HOP_LIMIT, false));
         }
         if way.is_none() || !first {
             // The way is unknown, or it led nowhere: look for another.
             self.ask_who(now, sealed.to);
             if last || sealed.body.len() <= SMALL {
                 self.direct.flooded.insert(now, id, ());
-                self.send(self.others(None), route(&sealed, 0, true), Class::Control);
+                self.send(
+                    self.others(None),
+                    route(&sealed, 0, HOP_LIMIT, true),
+                    Class::Control,
+                );
             }
         }
     }
@@ -416,22 +424,40 @@ impl Mesh {
         if flood && !self.direct.flooded.insert(now, id, ()) {
             return;
         }
-        self.direct.back.insert(now, id, (link, to));
-        let way = self.way(now, to, Some(link));
+        // It is here again: our way led in a circle. The way back is still the first.
+        let back = self.direct.back.get(&id).map(|(link, _)| *link);
+        let again = !flood && back.is_some_and(|back| back != link && self.is_up(back));
+        if !again {
+            self.direct.back.insert(now, id, (link, to));
+        }
         let neighbor = self.link_to(to);
-        let spent = hops >= hop_limit.min(HOP_LIMIT);
+        let way = (self.way(now, to, Some(link))).filter(|way| !again || neighbor == Some(*way));
+        let mut hop_limit = hop_limit.min(HOP_LIMIT);
+        let spent = hops >= hop_limit;
         if flood && spent {
             return;
         }
-        if spent || (way.is_none() && !flood) {
-            return self.send_control(link, Packet::RouteError { id, from: me });
-        }
         let (links, flood) = match way {
-            Some(way) if !flood || neighbor == Some(way) => (vec![way], false),
-            _ => (self.others(Some(link)), true),
+            Some(way) if !spent && (!flood || neighbor == Some(way)) => (vec![way], false),
+            _ if flood => (self.others(Some(link)), true),
+            _ => {
+                // Whoever else heard its receiver knows a way, most likely not through us.
+                hop_limit = hop_limit.saturating_sub(DETOUR);
+                let others = self.others(Some(link)).into_iter();
+                let detour = others.filter(|other| Some(*other) != back);
+                let detour = detour.choose(&mut self.rng).filter(|_| hops < hop_limit);
+                let Some(detour) = detour else {
+                    return self.send_control(link, Packet::RouteError { id, from: me });
+                };
+                (vec![detour], false)
+            }
         };
         self.counters.forwarded += links.len() as u64;
-        self.send(links, route(&sealed, hops, flood), Class::Control);
+        self.send(
+            links,
+            route(&sealed, hops, hop_limit, flood),
+            Class::Control,
+        );
     }
 
     fn on_arrived(&mut self, now: Now, link: LinkId, hops: u8, sealed: Arc<Sealed>) {
@@ -548,10 +574,10 @@ impl Mesh {
     }
 }
 
-fn route(sealed: &Arc<Sealed>, hops: u8, flood: bool) -> Packet {
+fn route(sealed: &Arc<Sealed>, hops: u8, hop_limit: u8, flood: bool) -> Packet {
     Packet::Route {
         hops,
-        hop_limit: HOP_LIMIT,
+        hop_limit,
         flood,
         sealed: Arc::clone(sealed),
     }

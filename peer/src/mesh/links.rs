@@ -164,6 +164,7 @@ impl Mesh {
             self.direct.learn_keys(now, link.peer, keys);
         }
         self.links.insert(id, link);
+        self.wake_for(id);
         if compat {
             self.replace_or_raise(now, id);
         } else {
@@ -219,6 +220,7 @@ impl Mesh {
         if let Some(link) = self.links.get_mut(&id) {
             link.up_since = Some(now);
         }
+        self.wake_for(id);
         self.counters.links_opened += 1;
         if restarted {
             self.out.push_back(Output::Connect(peer));
@@ -229,6 +231,8 @@ impl Mesh {
         if self.links.get(&id).is_some_and(|link| !link.is_compat()) {
             self.start_comparing(now, id);
             self.send_marks(id);
+            // Later, the other side may always be the first to ask, and its questions are signs of life.
+            self.probe(now, id, 0);
         }
         self.flush_pending(now);
         self.ask_again(now);
@@ -319,6 +323,7 @@ impl Mesh {
             Some(pending) if pending.token == probe.token => {
                 link.rtt = Some(now.saturating_sub(pending.sent));
                 link.probe = None;
+                self.wake_for(id);
             }
             _ => {}
         }
@@ -362,6 +367,7 @@ impl Mesh {
                 deadline: now + patience,
                 misses,
             });
+            self.wake_for(id);
             let probe = self.own_probe(now, token);
             self.send_control(id, Packet::Ping(probe));
         }

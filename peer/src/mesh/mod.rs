@@ -35,7 +35,7 @@ pub(crate) mod seen;
 mod tests;
 mod tree;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -44,6 +44,8 @@ use rand::rngs::StdRng;
 use shared::crypto::PublicKeys;
 use shared::wire::frame::{Pushed, SignalKind};
 use shared::{MessageId, PeerId};
+
+use crate::map::Map;
 
 use beacon::Beacons;
 use chunks::Chunks;
@@ -265,7 +267,9 @@ pub(crate) struct Counters {
 #[derive(Debug)]
 pub(crate) struct Mesh {
     settings: Settings,
-    links: BTreeMap<LinkId, Link>,
+    links: Map<LinkId, Link>,
+    /// When a link wants something done; earlier only when it wants that no more.
+    links_due: Now,
     membership: Membership,
     gossip: Gossip,
     tree: Tree,
@@ -288,7 +292,8 @@ impl Mesh {
     pub(crate) fn new(settings: Settings) -> Self {
         Self {
             settings,
-            links: BTreeMap::new(),
+            links: Map::default(),
+            links_due: Now::MAX,
             membership: Membership::new(),
             gossip: Gossip::new(&settings),
             tree: Tree::default(),
@@ -346,8 +351,13 @@ impl Mesh {
         self.due = self.next_due();
         if self.due.is_some_and(|due| due <= now) {
             self.on_time(now);
+            self.links_due = self.next_link_due();
             self.due = self.next_due();
         }
+        debug_assert!(
+            self.links_due <= self.next_link_due(),
+            "a link waits in vain"
+        );
     }
 
     fn handle_packet(&mut self, now: Now, link: LinkId, packet: Packet) {
@@ -431,7 +441,7 @@ impl Mesh {
 
     fn next_due(&self) -> Option<Now> {
         [
-            self.links.values().map(Link::deadline).min(),
+            (self.links_due < Now::MAX).then_some(self.links_due),
             self.gossip_deadline(),
             self.tree.deadline(),
             self.beacon_deadline(),
@@ -442,6 +452,18 @@ impl Mesh {
         .into_iter()
         .flatten()
         .min()
+    }
+
+    fn next_link_due(&self) -> Now {
+        let deadlines = self.links.values().map(Link::deadline);
+        deadlines.fold(Now::MAX, Now::min)
+    }
+
+    /// What is to be done for a link has changed.
+    fn wake_for(&mut self, link: LinkId) {
+        if let Some(link) = self.links.get(&link) {
+            self.links_due = self.links_due.min(link.deadline());
+        }
     }
 
     pub(crate) const fn counters(&self) -> &Counters {

@@ -5,12 +5,14 @@ use std::collections::{HashMap, VecDeque};
 use std::hash::Hash;
 use std::time::Duration;
 
+use foldhash::fast::RandomState;
+
 use super::Now;
 
 /// Entries by key, in order of insertion. A changed entry keeps its place.
 #[derive(Debug)]
 pub(crate) struct Recent<K, V> {
-    entries: HashMap<K, V>,
+    entries: HashMap<K, V, RandomState>,
     order: VecDeque<(Now, K)>,
     capacity: usize,
     age: Duration,
@@ -20,7 +22,7 @@ impl<K: Copy + Eq + Hash, V> Recent<K, V> {
     /// At most `capacity` entries, none older than `age`.
     pub(crate) fn new(capacity: usize, age: Duration) -> Self {
         Self {
-            entries: HashMap::new(),
+            entries: HashMap::default(),
             order: VecDeque::new(),
             capacity,
             age,

@@ -9,7 +9,6 @@
 //! The same list of missed messages serves the comparison of [digests](super::digest): what is pulled
 //! is asked for at once, and of the next who has it when it does not come.
 
-use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use shared::MessageId;
@@ -17,6 +16,7 @@ use shared::wire::frame::{MAX_MESSAGES, Pushed};
 
 use super::message::{Packet, Signed};
 use super::{LinkId, Mesh, Now};
+use crate::map::Map;
 
 /// Ids for one neighbour are gathered for so long.
 const GATHER: Duration = Duration::from_millis(20);
@@ -33,6 +33,9 @@ const MISSING: usize = 1024;
 /// Neighbours remembered for one.
 const SOURCES: usize = 8;
 
+/// Who announced a message is remembered for so long after the last of them was asked.
+const ASKED: Duration = Duration::from_secs(5);
+
 /// How long everything is flooded after a change.
 const UNSETTLED: Duration = Duration::from_secs(10);
 
@@ -42,15 +45,30 @@ const SAMPLE: u32 = 20;
 #[derive(Debug)]
 struct Missing {
     /// Who has it, in the order of being asked.
-    sources: VecDeque<LinkId>,
+    sources: Vec<LinkId>,
+    /// How many of them were asked.
+    asked: usize,
     /// Asked for at once, by PULL.
     pull: bool,
     next: Now,
 }
 
+impl Missing {
+    const fn all_asked(&self) -> bool {
+        self.asked >= self.sources.len()
+    }
+
+    fn forget(&mut self, link: LinkId) {
+        if let Some(at) = self.sources.iter().position(|source| *source == link) {
+            self.sources.remove(at);
+            self.asked -= usize::from(at < self.asked);
+        }
+    }
+}
+
 #[derive(Debug, Default)]
 pub(super) struct Tree {
-    missing: BTreeMap<MessageId, Missing>,
+    missing: Map<MessageId, Missing>,
     flood_until: Now,
     /// Large messages of late, and how many of them were asked for.
     arrived: u32,
@@ -82,7 +100,7 @@ impl Tree {
 
     pub(super) fn forget_link(&mut self, link: LinkId) {
         for missing in self.missing.values_mut() {
-            missing.sources.retain(|source| *source != link);
+            missing.forget(link);
         }
     }
 }
@@ -113,7 +131,7 @@ impl Mesh {
             }
         }
         let missing = self.tree.missing.remove(&message.id);
-        missing.map_or_else(Vec::new, |missing| missing.sources.into())
+        missing.map_or_else(Vec::new, |missing| missing.sources)
     }
 
     /// A copy came along the tree: the next time its id will do.
@@ -143,6 +161,7 @@ impl Mesh {
             if full {
                 self.flush_lazy(*link);
             }
+            self.wake_for(*link);
         }
     }
 
@@ -183,20 +202,27 @@ impl Mesh {
         }
     }
 
-    /// Notes that a neighbour has what we miss; whether this is news.
+    /// Notes that a neighbour has what we miss; whether it is to be asked for a pull now.
     fn miss(&mut self, id: MessageId, link: LinkId, pull: bool, next: Now) -> bool {
         let room = self.tree.missing.len() < MISSING;
         match self.tree.missing.get_mut(&id) {
             Some(missing) => {
+                let idle = missing.all_asked();
                 if missing.sources.len() < SOURCES && !missing.sources.contains(&link) {
-                    missing.sources.push_back(link);
+                    missing.sources.push(link);
                 }
-                false
+                if idle && pull {
+                    missing.asked = missing.sources.len();
+                    missing.next = next + ASKED;
+                } else if idle && !missing.all_asked() {
+                    missing.next = missing.next.min(next);
+                }
+                idle && pull
             }
             None if room => {
-                let sources = VecDeque::from([link]);
                 let missing = Missing {
-                    sources,
+                    sources: vec![link],
+                    asked: usize::from(pull),
                     pull,
                     next,
                 };
@@ -250,19 +276,18 @@ impl Mesh {
         let Some(missing) = self.tree.missing.get_mut(&id) else {
             return;
         };
-        // Of a pull, the first was asked when it was noted.
-        let asked = if missing.pull {
-            missing.sources.pop_front();
-            missing.sources.front().copied()
-        } else {
-            missing.sources.pop_front()
-        };
-        let pull = missing.pull;
-        let Some(link) = asked else {
+        let Some(link) = missing.sources.get(missing.asked).copied() else {
             self.tree.missing.remove(&id);
             return;
         };
-        let wait = self.patience(link);
+        missing.asked += 1;
+        let rest = if missing.all_asked() {
+            ASKED
+        } else {
+            Duration::ZERO
+        };
+        let pull = missing.pull;
+        let wait = self.patience(link) + rest;
         if let Some(missing) = self.tree.missing.get_mut(&id) {
             missing.next = now + wait;
         }

@@ -104,7 +104,7 @@ impl Swarm {
         let input = match event {
             TrackerEvent::Due(tracker) => Input::Due {
                 tracker,
-                want: self.mesh.room(),
+                want: self.mesh.offered(),
                 links: self.mesh.neighbors().count(),
             },
             TrackerEvent::Announced {

@@ -1,13 +1,13 @@
 //! How many offers an announce is worth. Browsers allow few connections in a page's life, so nothing
 //! is offered that nobody can need.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use rand::RngExt;
 use rand::rngs::StdRng;
 use rand::seq::IteratorRandom;
 
+use crate::map::Map;
 use crate::mesh::Now;
 use crate::tracker::TrackerId;
 
@@ -29,7 +29,7 @@ const LAST_LINK: Duration = Duration::from_secs(600);
 #[derive(Debug, Default)]
 pub(super) struct Economy {
     /// Peers in the swarm, as each tracker counts them.
-    sizes: BTreeMap<TrackerId, usize>,
+    sizes: Map<TrackerId, usize>,
     /// At the last announce no link was missed, and there were others than the neighbours.
     full: bool,
     next_probe: Option<Now>,

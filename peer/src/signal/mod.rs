@@ -15,7 +15,7 @@ mod economy;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -23,14 +23,18 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use shared::{OfferId, PeerId};
 
+use crate::map::Map;
 use crate::mesh::Now;
 use crate::mesh::seen::Recent;
 use crate::tracker::TrackerId;
 use economy::Economy;
 
 /// Most offers that wait for an answer. Browsers allow few connections in a page's life, and each
-/// costs a socket; trackers hand few offers of one announce on.
-const POOL: usize = 3;
+/// costs a socket. A newcomer needs two members that take it in; each finds it a second link.
+const POOL: usize = 2;
+
+/// Of a peer without a link.
+const ALONE: usize = 3;
 
 /// Age at which an offer is dropped. Trackers and NATs forget after about a minute.
 const OFFER_AGE: Duration = Duration::from_secs(50);
@@ -230,8 +234,10 @@ struct Failures {
 #[derive(Debug)]
 pub(crate) struct Signal {
     me: PeerId,
-    attempts: BTreeMap<AttemptId, Attempt>,
+    attempts: Map<AttemptId, Attempt>,
     next: u64,
+    /// Announces since the last link was lost.
+    alone: usize,
     waiting: Vec<Waiting>,
     /// Answers of the last minute.
     answered: VecDeque<(Now, PeerId)>,
@@ -246,8 +252,9 @@ impl Signal {
     pub(crate) fn new(settings: Settings) -> Self {
         Self {
             me: settings.me,
-            attempts: BTreeMap::new(),
+            attempts: Map::default(),
             next: 0,
+            alone: 0,
             waiting: Vec::new(),
             answered: VecDeque::new(),
             offers_seen: Recent::new(OFFERS_SEEN, OFFER_AGE + MINUTE),
@@ -267,6 +274,7 @@ impl Signal {
                 want,
                 links,
             } => {
+                self.alone = if links == 0 { self.alone + 1 } else { 0 };
                 let want = self.economy.offers(now, want, links);
                 self.on_due(now, tracker, want);
             }
@@ -381,7 +389,12 @@ impl Signal {
     }
 
     fn on_due(&mut self, now: Now, tracker: TrackerId, want: usize) {
-        let target = POOL.min(want).min(want.saturating_sub(self.busy()));
+        // What has no link yet tries one more with each announce, since those found may never connect.
+        let (pool, most) = match self.alone {
+            0 => (POOL, want),
+            announces => (ALONE, want.min(ALONE - 1 + announces)),
+        };
+        let target = pool.min(most.saturating_sub(self.busy()));
         for _ in self.pool(now)..target {
             let attempt = self.start(now + MAKE, Stage::Offering, None);
             self.out.push_back(Output::MakeOffer { attempt });

@@ -49,3 +49,25 @@ fn a_peer_whose_connection_dies_silently_is_given_up_and_replaced() {
     // Nothing is noticed before the connections doubt.
     assert!(report.measures["healed.s"] > 2.7);
 }
+
+/// Every rule that the simulator checks at each step of a debug build, in everything that may happen.
+#[test]
+fn the_rules_hold_in_every_scenario() {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/scenarios");
+    let mut files: Vec<_> = std::fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| {
+            path.extension()
+                .is_some_and(|extension| extension == "toml")
+        })
+        .collect();
+    files.sort();
+    assert!(files.len() > 20, "{files:?}");
+    for file in files {
+        println!("{}", file.display());
+        for seed in [5, 6] {
+            simulate(&std::fs::read_to_string(&file).unwrap(), 40, seed);
+        }
+    }
+}

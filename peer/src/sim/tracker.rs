@@ -101,7 +101,7 @@ impl Turn<'_> {
             State::Connecting => {}
             State::Up(_) => {
                 self.core.client.schedule.asked(self.now());
-                let want = self.core.mesh.room();
+                let want = self.core.mesh.offered();
                 let tracker = TrackerId::new(0);
                 let links = self.core.mesh.neighbors().count();
                 self.signal(Input::Due {

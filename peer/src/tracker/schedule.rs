@@ -17,6 +17,9 @@ const PAUSE: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs
 /// Longest pause of a peer that the tracker's return means most to.
 const LONELY: Duration = Duration::from_secs(20);
 
+/// A peer that is alone announces so often before its pauses grow.
+const SOON: u32 = 6;
+
 /// After being asked to announce, this long for the offers.
 const ANSWER: Duration = Duration::from_secs(8);
 
@@ -84,6 +87,8 @@ pub(crate) struct Schedule {
     next: Now,
     last: Option<Now>,
     alone: Backoff,
+    /// Announces that follow each other closely.
+    soon: u32,
 }
 
 impl Schedule {
@@ -95,6 +100,7 @@ impl Schedule {
             next: Now::ZERO,
             last: None,
             alone: Backoff::default(),
+            soon: SOON,
         }
     }
 
@@ -147,6 +153,7 @@ impl Schedule {
         }
         self.need = need;
         self.alone.reset();
+        self.soon = SOON;
         match self.last {
             // The last link is gone: at once.
             Some(_) if need == Need::Alone => self.next = now,
@@ -159,7 +166,14 @@ impl Schedule {
     fn plan(&mut self, now: Now, random: f64) {
         let last = self.last.unwrap_or(now);
         self.next = match self.need {
-            Need::Alone => now + self.alone.next(Need::Full, random),
+            Need::Alone => {
+                // Those whom the first offers found may have had no room, others have.
+                if self.soon > 0 {
+                    self.soon -= 1;
+                    self.alone.reset();
+                }
+                now + self.alone.next(Need::Full, random)
+            }
             Need::Needy | Need::Hungry | Need::Full => (last + self.pause()).max(now),
         };
     }
@@ -227,7 +241,16 @@ mod tests {
         schedule.announced(s(0), 0.0);
         schedule.set_need(Need::Alone, s(10), 0.0);
         assert_eq!(schedule.due(), s(10));
-        for (at, due) in [(10, 11), (11, 13), (13, 17)] {
+        for (at, due) in [
+            (10, 11),
+            (11, 12),
+            (12, 13),
+            (13, 14),
+            (14, 15),
+            (15, 16),
+            (16, 18),
+            (18, 22),
+        ] {
             schedule.announced(s(at), 0.0);
             assert_eq!(schedule.due(), s(due));
         }

@@ -36,6 +36,7 @@ impl Mesh {
         if let Some(link) = self.links.get_mut(&id) {
             link.direct_until = Some(now + IDLE);
         }
+        self.wake_for(id);
     }
 
     /// A message between the two ends of a link went along it.

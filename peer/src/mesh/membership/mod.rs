@@ -21,13 +21,13 @@ mod shuffle;
 mod split;
 mod walk;
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use shared::{MessageId, PeerId};
 
 use super::seen::Recent;
 use super::{LinkId, Mesh, Now};
+use crate::map::Map;
 use exchange::{Invite, Path, Seek};
 use flip::Flips;
 use shuffle::Passive;
@@ -50,15 +50,18 @@ const GUEST_AGE: Duration = Duration::from_secs(600);
 /// First and longest pause after walks that brought nothing.
 const PAUSE: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
 
+/// Links that a member which misses most of them asks of strangers, whatever its walks may bring.
+const SPARE: usize = 2;
+
 #[derive(Debug)]
 pub(super) struct Membership {
     paths: Recent<MessageId, Path>,
     /// Walks of ours, and offers that we answered.
-    seeks: BTreeMap<MessageId, Seek>,
+    seeks: Map<MessageId, Seek>,
     /// Offers of ours.
-    invites: BTreeMap<MessageId, Invite>,
+    invites: Map<MessageId, Invite>,
     /// Links that are one too many, while neighbours are exchanged for them.
-    extras: BTreeMap<LinkId, Extra>,
+    extras: Map<LinkId, Extra>,
     guests: Recent<PeerId, u8>,
     flips: Flips,
     passive: Passive,
@@ -70,9 +73,9 @@ impl Membership {
     pub(super) fn new() -> Self {
         Self {
             paths: Recent::new(PATHS, PATH_AGE),
-            seeks: BTreeMap::new(),
-            invites: BTreeMap::new(),
-            extras: BTreeMap::new(),
+            seeks: Map::default(),
+            invites: Map::default(),
+            extras: Map::default(),
             guests: Recent::new(GUESTS, GUEST_AGE),
             flips: Flips::new(),
             passive: Passive::default(),
@@ -85,6 +88,13 @@ impl Membership {
     fn invited(&self) -> usize {
         let adds = |invite: &&Invite| invite.host.is_none();
         self.invites.values().filter(adds).count()
+    }
+
+    /// Neighbours that another one is about to take the place of.
+    fn leaving(&self) -> Vec<LinkId> {
+        let invites = self.invites.values().filter_map(|invite| invite.host);
+        let seeks = self.seeks.values().filter_map(|seek| seek.host);
+        invites.chain(seeks).collect()
     }
 
     pub(super) fn forget_link(&mut self, link: LinkId) {
@@ -143,6 +153,14 @@ impl Mesh {
         let seeks = self.membership.seeks.values().map(|seek| seek.links);
         let expected = seeks.sum::<usize>() + self.membership.invited();
         self.missing().saturating_sub(expected)
+    }
+
+    /// Links that are worth an offer to strangers. Walks of ours may lead nowhere: who has lost most of its
+    /// links may be in a part of the mesh that broke off.
+    pub(crate) fn offered(&self) -> usize {
+        let most_lost = self.counted() * 2 < self.settings.max_peers;
+        let spare = if most_lost { SPARE } else { 0 };
+        self.room().max(spare.min(self.missing()))
     }
 
     /// Links that could be accepted now, one too many for a while included.

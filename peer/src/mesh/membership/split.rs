@@ -130,7 +130,7 @@ impl Mesh {
 
     pub(super) fn on_split_refused(&mut self, link: LinkId, id: MessageId) {
         let mut ended = None;
-        for (extra_link, extra) in &mut self.membership.extras {
+        for (extra_link, extra) in self.membership.extras.iter_mut() {
             match extra {
                 Extra::Host {
                     id: ours, partner, ..
@@ -255,6 +255,7 @@ impl Mesh {
     /// one if there is one.
     pub(super) fn partner(&mut self, now: Now, guest: LinkId, target: PeerId) -> Option<LinkId> {
         let extras = &self.membership.extras;
+        let leaving = self.membership.leaving();
         let free: Vec<(LinkId, bool)> = (self.mesh_links())
             .filter(|(id, link)| {
                 *id != guest
@@ -263,6 +264,7 @@ impl Mesh {
                     && link.neighbor().links > 1
                     && !extras.contains_key(id)
                     && !extras.values().any(|extra| extra.gives_up(*id))
+                    && !leaving.contains(id)
             })
             .map(|(id, link)| (id, link.up_since.is_some_and(|at| now >= at + SETTLED)))
             .collect();
@@ -286,7 +288,9 @@ impl Mesh {
             let least_needed = (self.up_links())
                 .filter(|(id, link)| {
                     let runs = extras.get(id).is_some_and(Extra::is_running);
-                    counted(link) && link.spare() && !runs
+                    // It may just have taken the place of one that was closed for it.
+                    let new = link.up_since == Some(now);
+                    counted(link) && link.spare() && !runs && !new
                 })
                 .max_by_key(|(id, link)| (extras.contains_key(id), link.neighbor().links, *id))
                 .map(|(id, _)| id);
