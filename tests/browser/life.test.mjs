@@ -54,7 +54,7 @@ test('a hidden tab, whose timers fire once a second, stays in the mesh and accus
   await countTimers(other.page)
   await tab.hide()
   await countTimers(tab.page)
-  await seconds(other.page, 25)
+  await seconds(other.page, 20)
   const { longest } = await timers(tab.page)
   assert.ok(longest > 900, `its timers were to be late, by ${longest} ms`)
 
@@ -88,7 +88,7 @@ test('a frozen tab comes back, accuses nobody, and hears what was said', { skip,
   await tab.send('awake')
   for (const other of others) await other.hears('awake')
   // It slept for a shorter time than neighbours are given.
-  await seconds(others[0].page, 8)
+  await seconds(others[0].page, 4)
   assert.deepEqual(await lost([tab, ...others]), [[], [], []])
 })
 

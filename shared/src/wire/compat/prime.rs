@@ -29,7 +29,7 @@ pub(super) fn prime(length: u64, other: &Number, fill: &mut dyn FnMut(&mut [u8])
     let lowest = small(3) * &quarter;
     let mut candidate = &lowest + below(&quarter, fill);
     if !is_odd(&candidate) {
-        candidate = candidate + small(1);
+        candidate = &candidate + small(1);
     }
     // Upwards from a random start, and round: ends whatever `fill` gives.
     loop {
@@ -39,7 +39,7 @@ pub(super) fn prime(length: u64, other: &Number, fill: &mut dyn FnMut(&mut [u8])
         if candidate != *other && is_prime(&candidate, fill) {
             return candidate;
         }
-        candidate = candidate + small(2);
+        candidate = &candidate + small(2);
     }
 }
 
@@ -55,7 +55,7 @@ fn is_prime(number: &Number, fill: &mut dyn FnMut(&mut [u8])) -> bool {
     let minus_one = number - &one;
     let (mut odd, mut twos) = (minus_one.clone(), 0);
     while !is_odd(&odd) {
-        odd = odd / small(2);
+        odd = &odd / small(2);
         twos += 1;
     }
     (0..ROUNDS).all(|_| {
