@@ -220,10 +220,11 @@ async function startSite () {
 
 // ---------------------------------------------------------------- browser
 
-/** What keeps the timers of hidden pages on time, and Playwright asks for. */
-const PUNCTUAL = ['--disable-background-timer-throttling', '--disable-backgrounding-occluded-windows', '--disable-renderer-backgrounding']
+/** What keeps the timers of hidden pages on time and pages that were left out of memory; Playwright asks for it. */
+const PUNCTUAL = ['--disable-background-timer-throttling', '--disable-backgrounding-occluded-windows',
+  '--disable-renderer-backgrounding', '--disable-back-forward-cache']
 
-/** `throttled`: hidden pages are slowed down as a user's are. `also`: another address of this machine that is reached. */
+/** `throttled`: hidden pages are slowed down, and pages that were left are kept, as a user's are. `also`: another address of this machine that is reached. */
 export function launch ({ throttled = false, also, ...options } = {}) {
   return chromium.launch({
     ...options,
