@@ -39,8 +39,11 @@ fi
 npm install --prefix "$tools" --no-save --no-audit --no-fund --loglevel=error \
   "esbuild@$esbuild" "binaryen@$binaryen"
 
-# The standard library is built along: a panic then is a trap without words, which saves a fifth of the size.
-export RUSTC_BOOTSTRAP=1 RUSTFLAGS='-C panic=immediate-abort -Z unstable-options'
+# The standard library is built along, small rather than fast: a panic is a trap without words, which saves a fifth
+# of the size; nothing is formatted for debugging, no place in a source is named. SHA-2 is a loop.
+RUSTFLAGS='-Z unstable-options -C panic=immediate-abort -Z fmt-debug=none -Z location-detail=none'
+RUSTFLAGS+=' --cfg sha2_backend_soft="compact"'
+export RUSTFLAGS RUSTC_BOOTSTRAP=1
 sysroot=$(rustc --print sysroot)
 if command -v rustup >/dev/null && rustup component add rust-src 2>/dev/null; then
   linker=
@@ -54,7 +57,7 @@ else
 fi
 CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_LINKER=${linker:-rust-lld} \
   cargo rustc --locked -p peer --lib --crate-type cdylib --profile wasm --target "$target" \
-  -Z build-std=std,panic_abort
+  -Z build-std=std,panic_abort -Z build-std-features=optimize_for_size
 
 made=$tools/made
 rm -rf "$made"
@@ -71,6 +74,6 @@ bundle() { # FILE SOURCE OPTION...
 bundle easypeers.mjs module.js --format=esm
 # Given its bytes, it needs no address of its own.
 bundle easypeers.js script.js --format=iife --define:import.meta.url=undefined
-cp peer/js/easypeers.d.ts peer/js/package.json "$package/"
+cp peer/js/easypeers.d.ts peer/js/package.json peer/js/README.md LICENSE "$package/"
 sources >"$package/sources.sha256"
 wc -c "$package"/easypeers.*

@@ -18,6 +18,9 @@ function listen () {
   })
 }
 
+/** Whoever closed the peer expects no more of it. */
+const closed = () => {}
+
 const whole = (name, value, least, most) => {
   if (!Number.isInteger(value) || value < least || value > most) {
     throw new RangeError(`${name} must be a whole number from ${least} to ${most}`)
@@ -54,7 +57,7 @@ function seedOf (identity) {
 function read (options, defaultTracker) {
   const { tracker, maxPeers, timeout, history, identifier, address, password, iceServers, relayOnly, compat } = options
   const trackers = [options.trackers ?? tracker ?? defaultTracker].flat()
-  const given = {
+  return {
     trackers: trackers.map(url => text('a tracker', url)),
     maxPeers: maxPeers === undefined ? undefined : whole('maxPeers', maxPeers, 2, 64),
     timeout: timeout === undefined ? undefined : whole('timeout', timeout, 1, 2 ** 31),
@@ -62,11 +65,10 @@ function read (options, defaultTracker) {
     identifier: identifier === undefined ? undefined : hex('identifier', identifier),
     address: address === undefined ? undefined : hex('address', address),
     password: password === undefined ? undefined : text('password', password),
-    iceServers,
+    iceServers: iceServers && JSON.stringify(iceServers),
     relayOnly,
     compat
   }
-  return JSON.parse(JSON.stringify(given))
 }
 
 /**
@@ -84,12 +86,22 @@ export function define (Peer, defaultTracker) {
     /** What was set and has not come into force yet. */
     #set = {}
     #paused = false
+    #left = false
     #life = {
-      leave: () => { this.#peer.close() },
+      leave: () => {
+        this.#left = true
+        this.#peer.close()
+      },
       // From where browsers keep pages that were left.
-      comeBack: () => this.#start(),
+      comeBack: () => {
+        this.#left = false
+        this.#start()
+      },
       // The network may be there again, or the timers on time.
-      retry: () => { if (!this.#paused && this.#peer.status().trackers === 0) this.#peer.useTrackers(true) }
+      retry: () => {
+        if (this.#paused || this.#left || this.#peer.status().trackers > 0) return
+        this.#peer.useTrackers(true).catch(closed)
+      }
     }
 
     constructor (topic, options = {}) {
@@ -102,9 +114,9 @@ export function define (Peer, defaultTracker) {
     }
 
     #start () {
-      this.#peer = new Peer(this.#topic, JSON.stringify(this.#options), this.#seed,
+      this.#peer = new Peer(this.#topic, this.#options, this.#seed,
         (name, value) => this.#emit(name, value))
-      if (this.#paused) this.#peer.useTrackers(false)
+      if (this.#paused) this.#peer.useTrackers(false).catch(closed)
     }
 
     #emit (name, value) {
@@ -158,7 +170,7 @@ export function define (Peer, defaultTracker) {
     set identity (identity) {
       this.#seed = seedOf(identity)
       delete this.#options.address
-      this.#peer.setIdentity(this.#seed)
+      this.#peer.setIdentity(this.#seed).catch(closed)
     }
 
     get identifier () { return this.#set.identifier ?? this.#peer.identifier }

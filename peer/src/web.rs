@@ -1,73 +1,80 @@
 //! The peer for JavaScript, as thin as can be: `peer/js/easypeers.mjs` makes the API of it that a
-//! page sees. In come plain values and options as JSON, out come promises and calls of one listener.
+//! page sees. In come plain values and an object of options, out come promises and calls of one listener.
+//!
+//! A panic ends the peer as a trap without words.
 //!
 //! Made for a page or a worker with `RTCPeerConnection`. Everything runs on its event loop.
 
 use std::future::Future;
+use std::str::FromStr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt;
+use futures_util::future::LocalBoxFuture;
 use js_sys::{Array, Error, Function, Object, Promise, Reflect, Uint8Array};
-use serde::Deserialize;
 use wasm_bindgen::JsCast;
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::future_to_promise;
 
-use std::sync::Arc;
-
-use crate::link::IceServer;
 use crate::{
     Data, Easypeers, Event, IceServers, Identity, Message, Options, PeerId, Receipt, SendError,
     Status, rt,
 };
 
-#[wasm_bindgen]
-extern "C" {
-    #[wasm_bindgen(js_namespace = console, js_name = error)]
-    fn console_error(text: &str);
-}
-
-/// Says in the console what went wrong when a bug ends the peer.
-#[wasm_bindgen(start)]
-fn start() {
-    std::panic::set_hook(Box::new(|panic| console_error(&panic.to_string())));
-}
-
 /// Options as the wrapper hands them over: checked for their types there, for their values here.
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct WebOptions {
-    trackers: Vec<String>,
-    max_peers: Option<usize>,
-    /// Milliseconds.
-    timeout: Option<u64>,
-    /// Milliseconds.
-    history: Option<u64>,
-    identifier: Option<String>,
-    address: Option<String>,
-    password: Option<String>,
-    ice_servers: Option<Vec<IceServer>>,
-    #[serde(default)]
-    relay_only: bool,
-    #[serde(default)]
-    compat: bool,
-}
+struct WebOptions(Object);
 
 impl WebOptions {
-    fn read(self, identity: Arc<Identity>) -> Result<Options, JsValue> {
+    fn get(&self, name: &str) -> Option<JsValue> {
+        let value = Reflect::get(&self.0, &name.into()).ok()?;
+        (!value.is_undefined()).then_some(value)
+    }
+
+    fn text(&self, name: &str) -> Option<String> {
+        self.get(name)?.as_string()
+    }
+
+    fn number(&self, name: &str) -> Option<u32> {
+        // Whole and in range, says the wrapper.
+        self.get(name)?.as_f64().map(|number| number as u32)
+    }
+
+    fn milliseconds(&self, name: &str, default: Duration) -> Duration {
+        let given = self.number(name);
+        given.map_or(default, |number| Duration::from_millis(number.into()))
+    }
+
+    fn id<T: FromStr<Err: ToString>>(&self, name: &str) -> Result<Option<T>, JsValue> {
+        self.text(name).map(|id| parse(&id)).transpose()
+    }
+
+    fn flag(&self, name: &str) -> bool {
+        self.get(name).is_some_and(|value| value.is_truthy())
+    }
+
+    fn read(&self, identity: Arc<Identity>) -> Result<Options, JsValue> {
         let defaults = Options::default();
-        let trackers = self.trackers.iter().map(|url| url.parse().map_err(error));
+        let trackers = self.get("trackers").map(|list| Array::from(&list));
+        let trackers = trackers.iter().flat_map(Array::iter);
+        let trackers = trackers.map(|url| parse(&url.as_string().unwrap_or_default()));
+        let ice_servers = match self.text("iceServers") {
+            None => IceServers::Auto,
+            Some(json) => IceServers::Only(serde_json::from_str(&json).map_err(error)?),
+        };
         Ok(Options {
             trackers: trackers.collect::<Result<_, _>>()?,
-            max_peers: self.max_peers.unwrap_or(defaults.max_peers),
-            timeout: self.timeout.map_or(defaults.timeout, Duration::from_millis),
-            identifier: self.identifier.as_deref().map(parse).transpose()?,
-            address: self.address.as_deref().map(parse).transpose()?,
-            password: self.password,
-            ice_servers: self.ice_servers.map_or(IceServers::Auto, IceServers::Only),
-            relay_only: self.relay_only,
-            history: self.history.map_or(defaults.history, Duration::from_millis),
-            compat: self.compat,
+            max_peers: self
+                .number("maxPeers")
+                .map_or(defaults.max_peers, |number| number as usize),
+            timeout: self.milliseconds("timeout", defaults.timeout),
+            identifier: self.id("identifier")?,
+            address: self.id("address")?,
+            password: self.text("password"),
+            ice_servers,
+            relay_only: self.flag("relayOnly"),
+            history: self.milliseconds("history", defaults.history),
+            compat: self.flag("compat"),
             identity: Some(identity),
             ..defaults
         })
@@ -92,12 +99,11 @@ impl Peer {
     #[wasm_bindgen(constructor)]
     pub fn new(
         topic: &str,
-        options: &str,
+        options: Object,
         seed: &[u8],
         listener: Function,
     ) -> Result<Peer, JsValue> {
-        let options: WebOptions = serde_json::from_str(options).map_err(error)?;
-        let options = options.read(identity(seed)?)?;
+        let options = WebOptions(options).read(identity(seed)?)?;
         let compat = options.compat;
         // In a page nothing of it waits.
         let joined = Easypeers::join(topic, options).now_or_never();
@@ -284,7 +290,7 @@ fn error(error: impl ToString) -> JsValue {
     Error::new(&error.to_string()).into()
 }
 
-fn parse<T: std::str::FromStr<Err: ToString>>(text: &str) -> Result<T, JsValue> {
+fn parse<T: FromStr<Err: ToString>>(text: &str) -> Result<T, JsValue> {
     text.parse().map_err(error)
 }
 
@@ -303,7 +309,9 @@ fn read_data(data: &JsValue) -> Data {
 }
 
 fn promise(work: impl Future<Output = Result<JsValue, SendError>> + 'static) -> Promise {
-    future_to_promise(work.map(|result| result.map_err(error)))
+    // Boxed, so that there is one kind of such a promise's task.
+    let work: LocalBoxFuture<'static, _> = Box::pin(work.map(|result| result.map_err(error)));
+    future_to_promise(work)
 }
 
 fn done(work: impl Future<Output = Result<(), SendError>> + 'static) -> Promise {

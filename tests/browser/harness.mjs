@@ -41,15 +41,16 @@ export async function until (what, probe, ms = DEADLINE) {
 
 /**
  * Starts the tracker: `{ ws, http, pid, stop() }`. `deny` maps hex infohashes
- * to messages ('' for none). With TRACKER_URL the running one is used as it is.
+ * to messages ('' for none); `host` is the address it listens on, `args` are
+ * more of its options. With TRACKER_URL the running one is used as it is.
  */
-export async function startTracker ({ deny, port = 0 } = {}) {
+export async function startTracker ({ deny, port = 0, host = '127.0.0.1', args = [] } = {}) {
   if (running) {
     assert.ok(!deny, 'a running tracker (TRACKER_URL) cannot be given a deny list')
     const http = running.replace(/^ws/, 'http').replace(/\/*$/, '/')
     return { ws: running, http, pid: null, stop: async () => {} }
   }
-  return standIn ? startStandIn(deny) : startBinary(deny, port)
+  return standIn ? startStandIn(deny) : startBinary(deny, `${host}:${port}`, args)
 }
 
 async function startStandIn (deny) {
@@ -72,10 +73,10 @@ async function startStandIn (deny) {
   }
 }
 
-async function startBinary (deny, port) {
+async function startBinary (deny, listen, more) {
   const bin = path.resolve(here, process.env.TRACKER_BIN || '../../target/debug/tracker')
   assert.ok(existsSync(bin), `no tracker at ${bin}: build it, or set TRACKER_BIN (see README.md)`)
-  const args = ['--listen', `127.0.0.1:${port}`]
+  const args = ['--listen', listen, ...more]
   let dir
   if (deny) {
     dir = await mkdtemp(path.join(tmpdir(), 'tracker-deny-'))
@@ -107,8 +108,8 @@ async function startBinary (deny, port) {
   try {
     return await until('the tracker prints its two URLs', () => {
       assert.equal(ended, null, `the tracker ended: ${last()}`)
-      const [http] = /http:\/\/127\.0\.0\.1:\d+\//.exec(output) ?? []
-      const [ws] = /ws:\/\/127\.0\.0\.1:\d+(\/[\w./-]*)?(?=\W)/.exec(output) ?? []
+      const [http] = /http:\/\/[\d.]+:\d+\//.exec(output) ?? []
+      const [ws] = /ws:\/\/[\d.]+:\d+(\/[\w./-]*)?(?=\W)/.exec(output) ?? []
       return http && ws && { ws, http, pid: child.pid, stop }
     })
   } catch (error) {
@@ -185,7 +186,7 @@ const files = {
 async function startSite () {
   const made = {}
   const written = {}
-  const server = createServer(async (request, response) => {
+  const serve = async (request, response) => {
     const { pathname } = new URL(request.url, 'http://localhost')
     try {
       const body = pathname in bundles
@@ -196,24 +197,38 @@ async function startSite () {
     } catch (error) {
       response.writeHead(500).end(String(error))
     }
-  })
-  await new Promise(resolve => server.listen(0, '127.0.0.1', resolve))
-  return {
-    url: `http://127.0.0.1:${server.address().port}`,
-    /** Serves this text under this path as well. */
-    write: (pathname, text) => { written[pathname] = text },
-    stop: async () => {
-      server.closeAllConnections()
-      await new Promise(resolve => server.close(resolve))
+  }
+  async function listen (address) {
+    const server = createServer(serve)
+    await new Promise(resolve => server.listen(0, address, resolve))
+    return {
+      url: `http://${address}:${server.address().port}`,
+      stop: async () => {
+        server.closeAllConnections()
+        await new Promise(resolve => server.close(resolve))
+      }
     }
+  }
+  return {
+    ...await listen('127.0.0.1'),
+    /** The same site on another address of this machine. */
+    listen,
+    /** Serves this text under this path as well. */
+    write: (pathname, text) => { written[pathname] = text }
   }
 }
 
 // ---------------------------------------------------------------- browser
 
-export function launch (options) {
+/** What keeps the timers of hidden pages on time and pages that were left out of memory; Playwright asks for it. */
+const PUNCTUAL = ['--disable-background-timer-throttling', '--disable-backgrounding-occluded-windows',
+  '--disable-renderer-backgrounding', '--disable-back-forward-cache']
+
+/** `throttled`: hidden pages are slowed down, and pages that were left are kept, as a user's are. `also`: another address of this machine that is reached. */
+export function launch ({ throttled = false, also, ...options } = {}) {
   return chromium.launch({
     ...options,
+    ignoreDefaultArgs: throttled ? PUNCTUAL : [],
     executablePath: process.env.CHROMIUM || '/usr/bin/chromium',
     headless: true,
     args: [
@@ -222,19 +237,24 @@ export function launch (options) {
       // WebRTC over loopback with plain addresses (no multicast DNS names).
       '--allow-loopback-in-peer-connection', '--disable-features=WebRtcHideLocalIpsWithMdns',
       // Nothing but this machine is reached.
-      '--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1'
+      '--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1' + (also ? `, EXCLUDE ${also}` : '')
     ]
   })
 }
 
 // Runs in every page before its scripts. It keeps WebRTC on loopback: no ICE
-// server can be given, and of a remote description only loopback candidates
-// are used, so nothing is ever sent to another address.
-function loopbackOnly () {
+// server can be given but one there, and of a remote description only loopback
+// candidates are used, so nothing is ever sent to another address; but to the
+// one of this machine that is allowed.
+function loopbackOnly (also) {
   const Real = globalThis.RTCPeerConnection
+  const here = / (\S+) \d+ typ (?:host|relay)/
   globalThis.RTCPeerConnection = class RTCPeerConnection extends Real {
     constructor (config, ...rest) {
-      if (config?.iceServers?.length) {
+      // An address of a kind that is not private has peers look for STUN servers.
+      if (also) config = { ...config, iceServers: [] }
+      const servers = (config?.iceServers ?? []).flatMap(({ urls }) => urls)
+      if (servers.some(url => !/^turn:127\.0\.0\.1[:?]/.test(url))) {
         const error = new Error('ICE servers given: ' + JSON.stringify(config.iceServers))
         console.error(String(error))
         throw error
@@ -244,7 +264,7 @@ function loopbackOnly () {
 
     setRemoteDescription (description, ...rest) {
       const sdp = description.sdp.split(/(?<=\n)/)
-        .filter(line => !line.startsWith('a=candidate:') || / (127\.0\.0\.1|::1) \d+ typ host/.test(line)).join('')
+        .filter(line => !line.startsWith('a=candidate:') || ['127.0.0.1', '::1', also].includes(here.exec(line)?.[1])).join('')
       return super.setRemoteDescription({ type: description.type, sdp }, ...rest)
     }
   }
@@ -283,16 +303,65 @@ export async function pagePeer (opened, topic, options = {}) {
   }
 }
 
+/**
+ * A page in a window of its own that Playwright does not know, since it keeps the pages that it knows visible: with
+ * `hide` another tab of the window comes to the front. As Playwright's page as far as `pagePeer` needs it.
+ */
+async function openHideable (browser, url) {
+  const session = await browser.newBrowserCDPSession()
+  const { browserContextId } = await session.send('Target.createBrowserContext')
+  await session.send('Browser.grantPermissions', { browserContextId, permissions: ['videoCapture', 'audioCapture'] })
+  const { targetId } = await session.send('Target.createTarget', { url: 'about:blank', browserContextId })
+  const { sessionId } = await session.send('Target.attachToTarget', { targetId, flatten: false })
+  const waiting = new Map()
+  const errors = []
+  let id = 0
+  session.on('Target.receivedMessageFromTarget', ({ message }) => {
+    const { id, result, error, method, params } = JSON.parse(message)
+    if (method === 'Runtime.exceptionThrown') errors.push(`page: ${JSON.stringify(params.exceptionDetails)}`)
+    const waits = waiting.get(id)
+    waiting.delete(id)
+    error ? waits?.reject(new Error(error.message)) : waits?.resolve(result)
+  })
+  const ask = (method, params = {}) => new Promise((resolve, reject) => {
+    waiting.set(++id, { resolve, reject })
+    session.send('Target.sendMessageToTarget', { sessionId, message: JSON.stringify({ id, method, params }) }).catch(reject)
+  })
+  const evaluate = async (call, argument) => {
+    const expression = `(${call})(${JSON.stringify(argument) ?? ''})`
+    const { result, exceptionDetails } = await ask('Runtime.evaluate', { expression, returnByValue: true, awaitPromise: true })
+    if (exceptionDetails) throw new Error(exceptionDetails.exception?.description ?? exceptionDetails.text)
+    return result.value
+  }
+  await ask('Runtime.enable')
+  await ask('Page.enable')
+  await ask('Page.addScriptToEvaluateOnNewDocument', { source: `(${loopbackOnly})()` })
+  await ask('Page.navigate', { url })
+  await until('the page is ready', () => evaluate(() => globalThis.ready === true).catch(() => false))
+  const hide = async () => {
+    const { targetId } = await session.send('Target.createTarget', { url: 'about:blank', browserContextId })
+    await session.send('Target.activateTarget', { targetId })
+    await until('the page is hidden', () => evaluate(() => document.hidden))
+  }
+  return {
+    page: { evaluate },
+    errors,
+    sockets: [],
+    hide,
+    close: () => session.send('Target.disposeBrowserContext', { browserContextId })
+  }
+}
+
 /** One test file's tracker, site and browser. */
 export class Lab {
   pages = []
   recorder = new Recorder()
 
-  async start (options) {
+  async start ({ throttled, ...options } = {}) {
     try {
       this.tracker = await startTracker(options)
       this.site = await startSite()
-      this.browser = await launch()
+      this.browser = await launch({ throttled })
     } catch (error) {
       await this.stop().catch(() => {})
       throw error
@@ -301,18 +370,19 @@ export class Lab {
     return this
   }
 
-  /** A page of its own browser context with `client`'s library in it. */
-  async open (client, fragment = '') {
-    const peer = await this.openUrl(`${this.site.url}/${client}.html${fragment}`, {}, client)
+  /** A page of its own browser context with `client`'s library in it; `script` runs before it. */
+  async open (client, fragment = '', script = null) {
+    const peer = await this.openUrl(`${this.site.url}/${client}.html${fragment}`, { script }, client)
     await peer.page.waitForFunction(() => globalThis.ready === true, null, { timeout: DEADLINE })
     return peer
   }
 
-  async openUrl (url, contextOptions = {}, client = null) {
+  async openUrl (url, { also, script, ...contextOptions } = {}, client = null) {
     const context = await this.browser.newContext(contextOptions)
     // Being allowed a camera is what makes Chromium list loopback for WebRTC.
     if (client) await context.grantPermissions(['camera', 'microphone', 'clipboard-read', 'clipboard-write'])
-    await context.addInitScript(loopbackOnly)
+    await context.addInitScript(loopbackOnly, also)
+    if (script) await context.addInitScript(script)
     const page = await context.newPage()
     page.setDefaultTimeout(DEADLINE)
     const peer = { page, errors: [], sockets: [], close: () => context.close() }
@@ -331,6 +401,13 @@ export class Lab {
     this.pages.push(peer)
     await page.goto(url)
     return peer
+  }
+
+  /** A page with a browser peer in it that can be hidden; its timers are late then if the lab is `throttled`. */
+  async hideablePeer (topic, options) {
+    const opened = await openHideable(this.browser, `${this.site.url}/peer.html#${this.tracker.http}`)
+    this.pages.push(opened)
+    return pagePeer(opened, topic, options)
   }
 
   /** The tracker's own page, with this topic. */

@@ -87,7 +87,16 @@ test('two tabs talk', { skip, timeout: 120_000 }, async () => {
   await right.send('in another swarm')
   await left.hears('in another swarm')
 
+  // How long a link is up goes on while nothing happens on it.
+  const up = await left.page.evaluate(async () => {
+    const before = easypeers.peers()[0].up
+    await new Promise(resolve => setTimeout(resolve, 20))
+    return easypeers.peers()[0].up - before
+  })
+  assert.ok(up > 10, `${up} ms`)
+
   await left.page.evaluate(() => easypeers.close())
+  assert.deepEqual(await left.page.evaluate(() => [easypeers.wireCount, easypeers.peers(), easypeers.status().state]), [0, [], 'offline'])
   await right.loses(left.address)
 })
 

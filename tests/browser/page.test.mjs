@@ -38,6 +38,8 @@ test('the page tells the WebSocket URL and live counts', { skip }, async () => {
   const { page } = await lab.ownPage(hex20())
   const { host } = new URL(lab.tracker.http)
   assert.equal(await text(page, 'ws-url'), `ws://${host}`)
+  // Without a certificate of its own there is nothing to trust.
+  assert.equal(await page.locator('a[href="/trust"]').isVisible(), false)
   await until('the page itself is counted', async () => (await numbers(page)).peers >= 1)
   const quiet = await numbers(page)
 
@@ -76,12 +78,20 @@ test('two pages and a terminal are one mesh', { skip, timeout: 120_000 }, async 
   assert.equal(await left.locator('#messages a, #messages b:not(.who b)').count(), 0)
   await left.getByRole('button', { name: 'more' }).click()
   await heard(left, 'long '.repeat(200).trim())
+  // And not endless text.
+  peer.say('y'.repeat(5000))
+  await left.getByRole('button', { name: 'more' }).click()
+  await heard(left, 'y'.repeat(4000) + '… (1000 more characters are not shown)')
 
   // The map's twin says who is there.
   await left.locator('#twin summary').click()
   const row = left.locator('#rows tr', { hasText: peer.address })
   await until('the table knows the native peer', async () => /native/.test(await row.innerText()))
   assert.match(await left.locator('#rows tr', { hasNotText: peer.address }).innerText(), /browser/)
+  await row.getByRole('button', { name: 'Write' }).click()
+  await left.locator('#text').fill('only for the terminal')
+  await left.keyboard.press('Enter')
+  await peer.event('message', { data: 'only for the terminal', direct: true })
   await until('a round trip is known', async () => /\d ms/.test(await row.innerText()))
 })
 
@@ -237,6 +247,7 @@ test('names, history and preferences survive a reload, and a late page hears wha
   await page.keyboard.press('Enter')
   await heard(other, 'before the reload')
   await other.evaluate(() => easypeers.send('from the other'))
+  const said = Date.now()
   await heard(page, 'from the other')
   await page.reload()
   await heard(page, 'before the reload')
@@ -249,9 +260,39 @@ test('names, history and preferences survive a reload, and a late page hears wha
   await heard(other, 'after it')
   assert.equal((await text(other, 'messages')).match(/Berta/g).length, 2)
 
+  // What is younger than two seconds is compared half a minute later.
+  await until('it is history', () => Date.now() - said > 2500)
   const { page: late } = await lab.ownPage(topic)
   await heard(late, 'from the other')
   assert.match(await text(late, 'messages'), /said before you came/)
+})
+
+test('who wants less motion sees states, not movements; nothing is drawn while nothing happens', { skip, timeout: 120_000 }, async () => {
+  const { page } = await lab.openUrl('about:blank', { reducedMotion: 'reduce' }, 'own page')
+  await page.addInitScript(() => {
+    globalThis.frames = { count: 0, last: 0 }
+    const real = requestAnimationFrame
+    globalThis.requestAnimationFrame = call => real(at => {
+      globalThis.frames = { count: frames.count + 1, last: performance.now() }
+      call(at)
+    })
+  })
+  await page.goto(`${lab.tracker.http}#${hex20()}`)
+  await page.locator('#count').fill('3')
+  await page.locator('#add').click()
+  await status(page, /^Connected: 3 of 6 links/)
+  // The page looks at its peer once a second.
+  const rests = () => until('nothing is drawn any more', () => page.evaluate(() => performance.now() - frames.last > 2500))
+  await rests()
+  const picture = () => page.locator('#map').evaluate(map => map.toDataURL())
+  const [before, { count }] = [await picture(), await page.evaluate(() => frames)]
+  await page.locator('#text').fill('along the links')
+  await page.keyboard.press('Enter')
+  await until('its ways are marked', async () => await picture() !== before)
+  await until('and then no more', async () => await picture() === before)
+  await rests()
+  const drawn = await page.evaluate(() => frames.count) - count
+  assert.ok(drawn < 10, `${drawn} frames, as many as a movement has`)
 })
 
 test('a page that nobody sees counts what is new in its title', { skip, timeout: 120_000 }, async () => {

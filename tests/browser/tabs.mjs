@@ -1,11 +1,13 @@
-// Many tabs in one mesh, with figures: node tabs.mjs [TABS] [LINKS]. Not part of the tests; results go to
-// docs/measurements/browser.md.
+// Many tabs in one mesh, with figures: node tabs.mjs [TABS] [LINKS] [SETTLE] [QUIET], the last two in seconds. Not part
+// of the tests; results go to docs/measurements/browser.md.
 import { readFile } from 'node:fs/promises'
 import { setTimeout as delay } from 'node:timers/promises'
 import { Lab, hex20, pagePeer, until } from './harness.mjs'
 
 const count = Number(process.argv[2] ?? 20)
 const maxPeers = Number(process.argv[3] ?? 6)
+const settle = Number(process.argv[4] ?? 300)
+const quiet = Number(process.argv[5] ?? 600)
 const PATIENCE = 180_000
 const topic = hex20()
 const lab = await new Lab().start()
@@ -78,9 +80,20 @@ try {
   const sum = key => stats.reduce((sum, stats) => sum + stats[key], 0)
   row('copies for each message received, beyond the first', (sum('duplicates') / sum('messagesReceived')).toFixed(2))
   row('lost for slowness', sum('dropped'))
-  const idle = await created()
-  await delay(120_000)
-  row('connections created for each tab and hour, quiet', ((await created() - idle) / count * 30).toFixed(1))
+  const woven = await created()
+  await delay(settle * 1000)
+  const settled = await created()
+  row(`connections created for each tab and hour, in the first ${settle} s`, ((settled - woven) / count * 3600 / settle).toFixed(1))
+  let last = settled
+  const minutes = []
+  for (let at = 0; at < quiet; at += 60) {
+    await delay(60_000)
+    const now = await created()
+    minutes.push(now - last)
+    last = now
+  }
+  row(`connections created for each tab and hour, in the ${quiet} s after`, ((last - settled) / count * 3600 / quiet).toFixed(1))
+  row('of all tabs, minute by minute', minutes.join(', '))
   const after = await memory()
   row('memory of a tab before joining, and in the mesh', `${Math.round(middle(before) / 1024)} and ${Math.round(middle(after) / 1024)} MiB`)
   const gone = tabs.splice(0, Math.floor(count / 4))

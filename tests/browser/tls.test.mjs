@@ -79,7 +79,9 @@ test('once it is trusted, page and wss open without a warning', { skip }, async 
       event: 'started'
     }])
     assert.equal(announced.incomplete, 1)
-    await page.goto(new URL('trust', base).href)
+    // The page tells the way.
+    await page.getByRole('link', { name: 'how devices learn to trust it' }).click()
+    assert.equal(page.url(), new URL('trust', base).href)
     assert.equal(await page.locator('code').first().innerText(), fingerprint)
   })
 })

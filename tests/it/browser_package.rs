@@ -27,7 +27,7 @@ fn the_page_and_its_peer_are_small() {
     let package = web.join("pkg");
     let wasm = size(&package.join("easypeers.wasm"));
     // docs/measurements/browser.md says what it is made of.
-    assert!(wasm <= 680 << 10, "{wasm} bytes of WebAssembly");
+    assert!(wasm <= 600 << 10, "{wasm} bytes of WebAssembly");
     let files: Vec<_> = std::fs::read_dir(&web)
         .unwrap()
         .map(|entry| entry.unwrap().path())

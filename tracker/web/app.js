@@ -11,6 +11,8 @@ const FORGOTTEN = 5 * 60_000
 /** A neighbour that was lost may be reached by others still. */
 const LOST = 20_000
 const MOST_LOCAL = 24
+/** Members that are shown: what somebody invents does not fill the page. */
+const MOST_KNOWN = 300
 /** Who comes late hears what was said in the last minutes. */
 const HISTORY = 5 * 60_000
 
@@ -133,7 +135,11 @@ function update () {
   for (const [address, { seen, lost }] of members) {
     if (!paths.has(address) && at - seen > (lost ? LOST : FORGOTTEN)) members.delete(address)
   }
-  for (const { address, rtt } of easypeers.peers()) learn(address, { rtt, hops: 1 })
+  if (members.size > MOST_KNOWN) {
+    const others = [...members].filter(([address]) => !paths.has(address)).sort(([, a], [, b]) => a.seen - b.seen)
+    for (const [address] of others.slice(0, members.size - MOST_KNOWN)) members.delete(address)
+  }
+  for (const { address, rtt } of easypeers.peers()) learn(address, { hops: 1, ...rtt !== null && { rtt } })
   const nodes = [...members].map(([address, member]) => ({
     id: address,
     label: label(address),
@@ -151,7 +157,7 @@ function update () {
 // ---------------------------------------------------------------- words
 
 function sentence () {
-  const { links, trackers } = easypeers.status()
+  const { links, trackers, state } = easypeers.status()
   const { members: counted } = easypeers.stats()
   const wanted = easypeers.maxPeers
   const held = `${links} of ${wanted} links`
@@ -159,6 +165,7 @@ function sentence () {
   if (paused) return links ? ['busy', `Tracker paused here: ${held}, ${known}, the mesh is on its own`] : ['bad', 'Tracker paused here and no link: nobody can be met']
   if (trackers === 0) {
     if (!navigator.onLine) return ['bad', `This device is offline: ${held}`]
+    if (state === 'connecting') return ['busy', 'Connecting to the tracker of this server']
     return links ? ['busy', `Tracker unreachable, healing over the mesh: ${held}, ${known}`] : ['bad', 'Tracker unreachable and no link yet: trying again']
   }
   if (links) return ['good', `Connected: ${held}, ${known}, tracker ok`]
@@ -185,6 +192,7 @@ function fail (words) {
 const rows = new Map()
 
 function showTable (nodes, links) {
+  if (!byId('twin').open) return
   const count = address => {
     const known = links.filter(({ a, b }) => a === address || b === address).length
     return local.some(({ peer }) => peer.address === address) ? `${known}` : known ? `${known} or more` : '?'
@@ -197,10 +205,10 @@ function showTable (nodes, links) {
   for (const node of nodes) {
     if (!rows.has(node.id)) rows.set(node.id, byId('rows').appendChild(newRow(node.id)))
     const row = rows.get(node.id)
-    const rtt = members.get(node.id)?.rtt
+    const rtt = members.get(node.id)?.rtt ?? null
     const texts = [
       node.label === node.id.slice(0, 6) ? node.id : `${node.label} ${node.id}`,
-      node.local ? 'browser, in this page' : node.kind, count(node.id), node.hops || '?', rtt ? `${Math.round(rtt)} ms` : '–'
+      node.local ? 'browser, in this page' : node.kind, count(node.id), node.hops || '?', rtt === null ? '–' : rtt < 1 ? '< 1 ms' : `${Math.round(rtt)} ms`
     ]
     texts.forEach((text, at) => { if (row.cells[at].textContent !== `${text}`) row.cells[at].textContent = text })
     row.querySelector('.cut').hidden = node.hops !== 1
@@ -306,7 +314,11 @@ async function say (text, to) {
   const data = withName(preferences.name, text)
   if (to) {
     map.flow([paths.get(to) ?? [easypeers.address, to]])
-    return easypeers.send(to, data)
+    const receipt = await easypeers.send(to, data)
+    // A round trip, also to those who are no neighbours.
+    if (receipt.rtt !== undefined) learn(to, { rtt: receipt.rtt, hops: receipt.hops })
+    refresh()
+    return receipt
   }
   map.flow([...paths.values()])
   return easypeers.send(data)
@@ -316,7 +328,7 @@ function received (message) {
   const [name, text] = splitName(message.message)
   // By the author's clock, which may be another's.
   const took = Date.now() - message.time
-  const late = message.time < joined - 1000 && took > 3000
+  const late = message.time < joined - 500
   learn(message.from, { hops: message.hops, ...name && { name } })
   const path = paths.get(message.from) ?? [easypeers.address, message.from]
   map.flow([[...path].reverse()])
@@ -381,6 +393,7 @@ async function askServer () {
 // ---------------------------------------------------------------- the start
 
 byId('ws-url').textContent = ws
+byId('here').hidden = !/^(localhost|127\.|\[::1\])/.test(location.hostname)
 byId('name').value = preferences.name
 byId('max-peers').value = preferences.maxPeers
 byId('topic').value = topic
@@ -403,6 +416,7 @@ if (easypeers) {
     if (neighbours.length) cut(easypeers.address, neighbours[Math.floor(Math.random() * neighbours.length)].address)
   })
   byId('pause').addEventListener('click', pause)
+  byId('twin').addEventListener('toggle', refresh)
   byId('show-code').addEventListener('click', () => {
     const shown = byId('code').hidden
     byId('code').hidden = !shown

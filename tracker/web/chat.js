@@ -22,9 +22,11 @@ export function splitName (text) {
 const short = address => address.slice(0, 6)
 const clock = time => new Date(time).toLocaleTimeString([], { hour: '2-digit', minute: '2-digit' })
 
+/** What is kept of a text, on the screen and in memory: a message may have 16 MiB. */
+const cutText = entry => entry.text.length <= SHOWN ? entry : { ...entry, text: entry.text.slice(0, SHOWN) + '…', cut: entry.text.length - SHOWN }
+
 /** Text that may be long: folded, and cut where nobody reads on. */
-function fill (element, text) {
-  const cut = text.length > SHOWN ? text.slice(0, SHOWN) + '…' : text
+function fill (element, { text: cut, cut: missing }) {
   if (cut.length <= FOLDED) return void (element.textContent = cut)
   element.textContent = cut.slice(0, FOLDED) + '… '
   const more = document.createElement('button')
@@ -33,7 +35,7 @@ function fill (element, text) {
   more.textContent = 'more'
   more.addEventListener('click', () => {
     element.textContent = cut
-    if (text.length > SHOWN) element.append(` (${text.length - SHOWN} more characters are not shown)`)
+    if (missing) element.append(` (${missing} more characters are not shown)`)
   })
   element.append(more)
 }
@@ -48,11 +50,21 @@ export function createChat ({ list, form, input, to, clear, empty }, { send, onT
   let unread = 0
   const title = document.title
 
-  const store = () => {
+  /** Not at each message of many. */
+  let storing = 0
+  function storeSoon () {
+    storing ||= setTimeout(store, 500)
+  }
+
+  function store () {
+    if (!storing) return
+    clearTimeout(storing)
+    storing = 0
     try {
       localStorage.setItem(`easypeers history ${topic}`, JSON.stringify(kept))
     } catch {} // full or forbidden: then it is forgotten
   }
+  addEventListener('pagehide', store)
 
   function read () {
     try {
@@ -86,7 +98,7 @@ export function createChat ({ list, form, input, to, clear, empty }, { send, onT
     small.textContent = facts.join(' · ')
     const text = item.appendChild(document.createElement('p'))
     text.className = 'text'
-    fill(text, entry.text)
+    fill(text, entry)
     return item
   }
 
@@ -102,10 +114,11 @@ export function createChat ({ list, form, input, to, clear, empty }, { send, onT
 
   function keep (entry) {
     kept = [...kept, { ...entry, old: true }].slice(-KEPT)
-    store()
+    storeSoon()
   }
 
-  function add (entry) {
+  function add (whole) {
+    const entry = cutText(whole)
     append(entry)
     keep(entry)
     if (document.hidden) {
@@ -141,15 +154,16 @@ export function createChat ({ list, form, input, to, clear, empty }, { send, onT
     const text = input.value.trim()
     if (!text) return
     input.value = ''
-    const entry = { mine: true, text, time: Date.now(), direct: Boolean(target), to: target?.address, toName: target?.name }
+    const entry = cutText({ mine: true, text, time: Date.now(), direct: Boolean(target), to: target?.address, toName: target?.name })
     const item = append(entry)
+    const said = topic
     const tick = item.appendChild(document.createElement('p'))
     tick.className = 'tick'
     tick.textContent = 'on its way'
     try {
       const result = await send(text, target?.address)
       tick.textContent = entry.direct ? outcome(result) : '✓ sent'
-      keep(entry)
+      if (topic === said) keep(entry)
     } catch (error) {
       tick.textContent = `✗ not sent: ${error.message}`
     }
@@ -161,6 +175,7 @@ export function createChat ({ list, form, input, to, clear, empty }, { send, onT
     get target () { return target?.address ?? null },
     /** Shows another topic's conversation. */
     open (name) {
+      store()
       topic = name
       kept = read()
       list.replaceChildren()

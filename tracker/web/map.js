@@ -6,7 +6,8 @@
 // flow(paths): each path is a list of ids that a message goes along, hop by hop, all at once.
 // select(id): marks a node, or none.
 //
-// Nothing is drawn while nothing moves, nor while nobody can see it.
+// Nothing is drawn while nothing moves, nor while nobody can see it. Whoever asked for less motion sees the states
+// that the movements lead to, each for a while.
 
 const RING = 104 // between two hops, before the picture is scaled to fit
 const RADIUS = 13
@@ -14,6 +15,7 @@ const FADE = 1600
 const GROW = 900
 const HOP = 320
 const SETTLED = 0.02
+const SHOWN = 900 // how long a message's way is marked where nothing moves
 
 const still = matchMedia('(prefers-reduced-motion: reduce)')
 const key = (a, b) => a < b ? `${a} ${b}` : `${b} ${a}`
@@ -34,6 +36,7 @@ export function createMap (canvas, { onNode, onLink }) {
   let hovered = null
   let heat = 0 // how much the layout may still move
   let frame = 0
+  let later = 0 // a timer instead of a frame
   let scale = 1
   let width = 0
   let height = 0
@@ -47,13 +50,16 @@ export function createMap (canvas, { onNode, onLink }) {
   function show (model) {
     const at = now()
     const seen = new Set()
+    let changed = false
     for (const node of model.nodes) {
       seen.add(node.id)
       const known = nodes.get(node.id)
       if (known) {
         if (known.hops !== node.hops) heat = 1
+        changed ||= known.gone > 0 || Object.keys(node).some(name => known[name] !== node[name])
         Object.assign(known, node, { gone: 0 })
       } else {
+        changed = true
         const angle = fraction(node.id) * 2 * Math.PI
         const distance = node.me ? 0 : RING * (node.hops || 3) * (0.8 + fraction(node.id + 'r') * 0.4)
         nodes.set(node.id, { x: Math.cos(angle) * distance, y: Math.sin(angle) * distance, vx: 0, vy: 0, born: at, gone: 0, ...node })
@@ -62,6 +68,7 @@ export function createMap (canvas, { onNode, onLink }) {
     }
     for (const [id, node] of nodes) {
       if (!seen.has(id) && !node.gone) {
+        changed = true
         node.gone = at
         heat = Math.max(heat, 0.6)
         if (selected === id) select(null)
@@ -73,20 +80,24 @@ export function createMap (canvas, { onNode, onLink }) {
       present.add(name)
       const known = links.get(name)
       if (known && !known.gone) {
+        changed ||= known.mine !== mine
         known.mine = mine
       } else {
+        changed = true
         links.set(name, { a, b, mine, born: at, gone: 0 })
         heat = Math.max(heat, 0.6)
       }
     }
     for (const [name, link] of links) {
-      if (!present.has(name) && !link.gone) link.gone = at
+      if (present.has(name) || link.gone) continue
+      changed = true
+      link.gone = at
     }
-    wake()
+    if (changed) wake()
   }
 
   function flow (paths) {
-    if (still.matches || document.hidden) return
+    if (document.hidden) return
     const start = now()
     flows.push(...paths.filter(path => path.length > 1).map(path => ({ path, start })))
     // A burst shows its newest messages.
@@ -172,6 +183,8 @@ export function createMap (canvas, { onNode, onLink }) {
     colours.font = style.fontFamily
   }
 
+  const faded = age => still.matches ? 1 : Math.max(0, 1 - age / FADE)
+
   function drawLink (link, at) {
     const [a, b] = [nodes.get(link.a), nodes.get(link.b)]
     if (!a || !b) return false
@@ -187,7 +200,7 @@ export function createMap (canvas, { onNode, onLink }) {
     if (!link.mine) context.globalAlpha = 0.55
     if (link.gone) {
       context.strokeStyle = colours.bad
-      context.globalAlpha = Math.max(0, 1 - (at - link.gone) / FADE)
+      context.globalAlpha = faded(at - link.gone)
     } else if (growing) {
       const part = Math.min(1, age / GROW * 1.25)
       ;[bx, by] = [ax + (bx - ax) * part, ay + (by - ay) * part]
@@ -214,7 +227,7 @@ export function createMap (canvas, { onNode, onLink }) {
     const growing = !still.matches && age < 500
     const radius = RADIUS * (node.me ? 1.35 : node.hops === 1 ? 1 : 0.82) * Math.max(0.75, Math.min(1, scale)) *
       (growing ? age / 500 : 1)
-    const fade = node.gone ? Math.max(0, 1 - (at - node.gone) / FADE) : 1
+    const fade = node.gone ? faded(at - node.gone) : 1
     context.globalAlpha = fade * (node.me || node.hops === 1 || node.local ? 1 : 0.62)
     outline(node, x, y, radius)
     context.fillStyle = colours.panel
@@ -247,6 +260,7 @@ export function createMap (canvas, { onNode, onLink }) {
   }
 
   function drawFlow ({ path, start }, at) {
+    if (still.matches) return markFlow(path, at - start)
     const done = (at - start) / HOP
     const hop = Math.floor(done)
     if (hop >= path.length - 1) return false
@@ -263,8 +277,20 @@ export function createMap (canvas, { onNode, onLink }) {
     return true
   }
 
+  function markFlow (path, age) {
+    const places = path.map(id => nodes.get(id))
+    if (age > SHOWN || places.includes(undefined)) return false
+    context.globalAlpha = 1
+    context.strokeStyle = colours.text
+    context.lineWidth = 3
+    context.beginPath()
+    for (const { x, y } of places) context.lineTo(...place(x, y))
+    context.stroke()
+    return true
+  }
+
   function draw () {
-    frame = 0
+    frame = later = 0
     if (document.hidden || !width) return
     const at = now()
     if (still.matches) while (heat > 0) step()
@@ -279,11 +305,15 @@ export function createMap (canvas, { onNode, onLink }) {
     for (const node of nodes.values()) moving = drawNode(node, at) || moving
     flows = flows.filter(flow => drawFlow(flow, at))
     context.globalAlpha = 1
-    if (moving || flows.length) wake()
+    if (!moving && !flows.length) return
+    if (still.matches) later = setTimeout(draw, 250)
+    else wake()
   }
 
   function wake () {
-    if (!frame && !document.hidden) frame = requestAnimationFrame(draw)
+    if (frame || document.hidden) return
+    clearTimeout(later)
+    frame = requestAnimationFrame(draw)
   }
 
   function resize () {

@@ -21,6 +21,7 @@ pub use options::{
 use crate::Identity;
 use crate::link::LinkError;
 use crate::node::{self, Command};
+use crate::rt::Clock;
 
 /// Events that wait for an application that does not read: enough for a burst of chat, little
 /// enough that large messages cannot fill the memory. More are lost, and counted to it.
@@ -159,6 +160,8 @@ pub(crate) struct View {
     pub(crate) peers: Vec<PeerInfo>,
     pub(crate) trackers: Vec<TrackerInfo>,
     pub(crate) stats: Stats,
+    /// Since when it is so.
+    pub(crate) written: Clock,
 }
 
 impl View {
@@ -178,6 +181,7 @@ impl View {
             peers: Vec::new(),
             trackers,
             stats: Stats::default(),
+            written: Clock::start(),
         }
     }
 }
@@ -382,7 +386,15 @@ impl Easypeers {
     /// The neighbours.
     #[must_use]
     pub fn peers(&self) -> Vec<PeerInfo> {
-        self.view(|view| view.peers.clone())
+        // An idle mesh writes its view seldom.
+        self.view(|view| {
+            let mut peers = view.peers.clone();
+            let age = view.written.now();
+            for peer in &mut peers {
+                peer.up += age;
+            }
+            peers
+        })
     }
 
     /// The trackers, and how each of them does.

@@ -309,6 +309,8 @@ impl Swarm {
     }
 
     fn job(&self, work: impl Future<Output = Job> + rt::MaybeSend + 'static) {
+        // Boxed: one kind of task for all jobs.
+        let work: rt::Boxed<Job> = Box::pin(work);
         let jobs: mpsc::Sender<Job> = self.jobs.clone();
         rt::spawn(async move {
             // When the node is gone, what the job made is dropped, and closed by that.

@@ -18,7 +18,7 @@ use super::link::{FromLink, Traffic};
 use super::outbox::Outbox;
 use super::status;
 use super::{Command, FLIP_INTERVAL, Node, Reply};
-use crate::api::{Event, Limits, PeerInfo, SendError, Stats, Status, View};
+use crate::api::{Event, Limits, PeerInfo, SendError, State, Stats, Status, View};
 use crate::link::Transport;
 use crate::mesh::message::Class;
 use crate::mesh::{Goodbye, Input, LinkId, Mesh, Now, Output, Reason, Settings, Unsent};
@@ -574,11 +574,25 @@ impl Swarm {
         view.peers = peers;
         view.trackers = self.known.list();
         view.stats = stats;
+        view.written = Clock::start();
         drop(view);
         let lagged = std::mem::take(&mut self.lagged);
         if lagged > 0 {
             self.tell(Event::Lagged(lagged));
         }
+    }
+
+    /// The view of whoever is nowhere: what is read after a close is not what was.
+    fn write_left(&self) {
+        let mut view = self.view.write().unwrap_or_else(PoisonError::into_inner);
+        view.peers.clear();
+        view.stats.links = 0;
+        view.status = Status {
+            state: State::Offline,
+            reason: "left".to_owned(),
+            links: 0,
+            trackers: 0,
+        };
     }
 
     fn stats(&self, links: usize) -> Stats {
@@ -611,8 +625,10 @@ impl Swarm {
         self.author.give_up();
         self.directs.give_up();
         self.dialing.close();
-        for neighbor in self.mesh.neighbors() {
-            self.tell(Event::Disconnect(neighbor.peer));
+        let neighbors: Vec<PeerId> = self.mesh.neighbors().map(|link| link.peer).collect();
+        self.write_left();
+        for peer in neighbors {
+            self.tell(Event::Disconnect(peer));
         }
         let Self {
             mut inbox,

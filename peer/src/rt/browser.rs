@@ -4,6 +4,7 @@
 //! looks at the clock afterwards, not at the time that it asked for.
 
 use std::future::Future;
+use std::pin::Pin;
 use std::time::Duration;
 
 use js_sys::Date;
@@ -23,6 +24,9 @@ extern "C" {
 /// What may move to another thread, of which there is none.
 pub(crate) trait MaybeSend {}
 impl<T> MaybeSend for T {}
+
+/// A future of which only the outcome is known.
+pub(crate) type Boxed<T> = Pin<Box<dyn Future<Output = T>>>;
 
 /// Runs a future on its own. It ends when it ends: nothing is ever aborted from outside.
 pub(crate) fn spawn(future: impl Future<Output = ()> + MaybeSend + 'static) {

@@ -15,9 +15,9 @@ use std::time::Duration;
 use rand::Rng;
 
 #[cfg(target_family = "wasm")]
-pub(crate) use self::browser::{Clock, MaybeSend, blocking, sleep, spawn};
+pub(crate) use self::browser::{Boxed, Clock, MaybeSend, blocking, sleep, spawn};
 #[cfg(not(target_family = "wasm"))]
-pub(crate) use self::native::{Clock, MaybeSend, blocking, sleep, spawn};
+pub(crate) use self::native::{Boxed, Clock, MaybeSend, blocking, sleep, spawn};
 
 /// The future's result; `None` if it takes longer.
 pub(crate) async fn timeout<T>(time: Duration, future: impl Future<Output = T>) -> Option<T> {

@@ -1,6 +1,7 @@
 //! Tasks, timers and clocks of tokio.
 
 use std::future::Future;
+use std::pin::Pin;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tokio::time::Instant;
@@ -8,6 +9,9 @@ use tokio::time::Instant;
 /// What may move to another thread.
 pub(crate) trait MaybeSend: Send {}
 impl<T: Send> MaybeSend for T {}
+
+/// A future of which only the outcome is known.
+pub(crate) type Boxed<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
 /// Runs a future on its own. It ends when it ends: nothing is ever aborted from outside.
 pub(crate) fn spawn(future: impl Future<Output = ()> + MaybeSend + 'static) {

@@ -257,10 +257,17 @@ impl Trackers {
 /// What the tracker's host names as STUN and TURN servers at `/ice.json`: a list of them, or an
 /// object with the list as `iceServers`. `None` if it names none.
 pub(crate) async fn ice_servers(url: &TrackerUrl) -> Option<Vec<IceServer>> {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Named {
+        ice_servers: Vec<IceServer>,
+    }
     let body = Connector::new().get(url, "/ice.json").await?;
-    let json: serde_json::Value = serde_json::from_slice(&body).ok()?;
-    let list = json.get("iceServers").unwrap_or(&json);
-    let mut servers = Vec::<IceServer>::deserialize(list).ok()?;
+    let body = std::str::from_utf8(&body).ok()?;
+    let mut servers = match serde_json::from_str(body) {
+        Ok(Named { ice_servers }) => ice_servers,
+        Err(_) => serde_json::from_str(body).ok()?,
+    };
     servers.truncate(ICE_SERVERS);
     for server in &mut servers {
         server.urls.truncate(ICE_SERVERS);

@@ -51,6 +51,9 @@ const PAGE: &str = include_str!("../../web/index.html");
 /// What stands in the page for the folder of the files.
 const FOLDER: &str = "{assets}";
 
+/// What stands in it to hide the way to `/trust` where there is none.
+const TRUST: &str = "{trust}";
+
 /// Only what this server itself serves may run, be shown or be asked. The peer is WebAssembly.
 const POLICY: &str = "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; \
     style-src 'self'; img-src 'self' data:; connect-src 'self'; base-uri 'none'; \
@@ -59,9 +62,11 @@ const POLICY: &str = "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; 
 /// `/HASH/`, where the files may be kept for ever.
 static KEPT: LazyLock<String> = LazyLock::new(|| format!("/{:016x}/", hash(&FILES)));
 
-/// Routes of the page and its files.
-pub(super) fn routes<S: Clone + Send + Sync + 'static>() -> Router<S> {
-    let page = Asset::new(HTML, PAGE.replace(FOLDER, &KEPT).into());
+/// Routes of the page and its files; whether there is a `/trust`.
+pub(super) fn routes<S: Clone + Send + Sync + 'static>(trust: bool) -> Router<S> {
+    let page = PAGE.replace(FOLDER, &KEPT);
+    let page = page.replace(TRUST, if trust { "" } else { "hidden" });
+    let page = Asset::new(HTML, page.into());
     let mut router = Router::new().route("/", serve(page, false));
     for (name, mime, body) in FILES {
         let asset = Asset::new(mime, Bytes::from_static(body));

@@ -22,7 +22,8 @@ use crate::metrics::{Role, Scope};
 pub(super) struct Peer(pub(super) IpAddr);
 
 pub(super) fn router(hub: Arc<Hub>, tls: Option<Tls>) -> Router {
-    let router = assets::routes()
+    let trust = tls.filter(|tls| tls.trust().is_some());
+    let router = assets::routes(trust.is_some())
         .route("/ice.json", get(ice_json))
         .route("/stats", get(stats_page))
         .route("/stats.json", get(stats_json))
@@ -30,7 +31,6 @@ pub(super) fn router(hub: Arc<Hub>, tls: Option<Tls>) -> Router {
         .route("/readyz", get(readyz))
         .route("/metrics", get(metrics))
         .fallback(not_found);
-    let trust = tls.filter(|tls| tls.trust().is_some());
     trust
         .map_or_else(Router::new, trust::router)
         .merge(router.with_state(hub))

@@ -23,12 +23,11 @@
 
 use std::borrow::Cow;
 
-use num_bigint::BigUint;
-use num_integer::Integer;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use sha2::{Digest, Sha256};
 
+use super::number::{self, Number, bits, decimal, power, small};
 use super::prime::{below, prime};
 
 /// Bits of the smallest modulus accepted. The original makes 256 (0.1) and 512 (0.3).
@@ -78,9 +77,9 @@ pub enum CertificateError {
 /// The public key of an Easypeers 1 peer; there is nothing that only its owner could do.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PublicKey {
-    n: BigUint,
-    n2: BigUint,
-    g: BigUint,
+    n: Number,
+    n2: Number,
+    g: Number,
 }
 
 #[derive(Deserialize, Serialize)]
@@ -146,16 +145,16 @@ fn object<'a, T: Deserialize<'a>>(json: &'a str) -> Result<T, CertificateError> 
     serde_json::from_str(json).map_err(|_| CertificateError::Shape)
 }
 
-fn number(text: &str) -> Result<BigUint, CertificateError> {
+fn number(text: &str) -> Result<Number, CertificateError> {
     if text.len() > MAX_DIGITS || !text.bytes().all(|byte| byte.is_ascii_digit()) {
         return Err(CertificateError::Number);
     }
-    BigUint::parse_bytes(text.as_bytes(), 10).ok_or(CertificateError::Number)
+    number::parse(text).ok_or(CertificateError::Number)
 }
 
 /// SHA-256 of the characters, as an integer.
-fn challenge(text: &str) -> BigUint {
-    BigUint::from_bytes_be(&Sha256::digest(text))
+fn challenge(text: &str) -> Number {
+    number::from_bytes(&Sha256::digest(text))
 }
 
 impl PublicKey {
@@ -168,12 +167,12 @@ impl PublicKey {
         if !(MIN_KEY_BITS..=MAX_KEY_BITS).contains(&bits) {
             return Err(CertificateError::KeySize);
         }
-        let p = prime(bits / 2, &BigUint::ZERO, fill);
+        let p = prime(bits / 2, &small(0), fill);
         let q = prime(bits / 2, &p, fill);
         let n = p * q;
         Ok(Self {
             n2: &n * &n,
-            g: &n + 1u8,
+            g: &n + small(1),
             n,
         })
     }
@@ -185,7 +184,7 @@ impl PublicKey {
     pub fn decode(json: &str) -> Result<Self, CertificateError> {
         let wire: WireKey<'_> = object(json)?;
         let (n, n2, g) = (number(&wire.n)?, number(&wire.n2)?, number(&wire.g)?);
-        if !(MIN_KEY_BITS..=MAX_KEY_BITS).contains(&n.bits()) || !n.bit(0) {
+        if !(MIN_KEY_BITS..=MAX_KEY_BITS).contains(&bits(&n)) || !number::is_odd(&n) {
             return Err(CertificateError::KeySize);
         }
         if n2 != &n * &n {
@@ -199,7 +198,7 @@ impl PublicKey {
     /// Bits of the modulus.
     #[must_use]
     pub fn bits(&self) -> u64 {
-        self.n.bits()
+        bits(&self.n)
     }
 
     /// The JSON text of a certificate over a message with these texts.
@@ -218,9 +217,9 @@ impl PublicKey {
             from: self.commit(from, fill)?,
             message: self.commit(message, fill)?,
             pubkey: WireKey {
-                n: self.n.to_string().into(),
-                n2: self.n2.to_string().into(),
-                g: self.g.to_string().into(),
+                n: decimal(&self.n).into(),
+                n2: decimal(&self.n2).into(),
+                g: decimal(&self.g).into(),
             },
         };
         serde_json::to_string(&certificate).map_err(|_| CertificateError::Shape)
@@ -232,49 +231,49 @@ impl PublicKey {
         text: &str,
         fill: &mut dyn FnMut(&mut [u8]),
     ) -> Result<OurCommitment, CertificateError> {
-        let power = self.text_power(text)?;
+        let hidden = self.text_power(text)?;
         // That one is no unit, and the certificate invalid, has a probability of 2^-64 with the
         // smallest key.
-        let mut unit = || below(&(&self.n - 2u8), fill) + 2u8;
+        let mut unit = || below(&(&self.n - small(2)), fill) + small(2);
         let (r, w) = (unit(), unit());
-        let a = w.modpow(&self.n, &self.n2).to_string();
+        let a = decimal(&power(&w, &self.n, &self.n2));
         let e = challenge(&a);
-        let z = w * r.modpow(&e, &self.n) % &self.n;
-        let cipher = power * r.modpow(&self.n, &self.n2) % &self.n2;
+        let z = w * power(&r, &e, &self.n) % &self.n;
+        let cipher = hidden * power(&r, &self.n, &self.n2) % &self.n2;
         Ok(OurCommitment {
-            cipher: cipher.to_string(),
+            cipher: decimal(&cipher),
             proof: WireProof {
                 a: a.into(),
-                e: e.to_string().into(),
-                z: z.to_string().into(),
+                e: decimal(&e).into(),
+                z: decimal(&z).into(),
             },
         })
     }
 
     /// g^m mod n², m being the text as an integer.
-    fn text_power(&self, text: &str) -> Result<BigUint, CertificateError> {
+    fn text_power(&self, text: &str) -> Result<Number, CertificateError> {
         if text.len() > MAX_TEXT {
             return Err(CertificateError::TextLength(text.len()));
         }
-        let m = BigUint::from_bytes_be(text.as_bytes());
-        if self.g == &self.n + 1u8 {
+        let m = number::from_bytes(text.as_bytes());
+        if self.g == &self.n + small(1) {
             // (n + 1)^m = 1 + mn, as all further terms of the binomial are multiples of n².
-            return Ok((m % &self.n) * &self.n + 1u8);
+            return Ok((m % &self.n) * &self.n + small(1));
         }
-        Ok(self.g.modpow(&m, &self.n2))
+        Ok(power(&self.g, &m, &self.n2))
     }
 
     /// Whether all are reduced (the first ones modulo n², the others modulo n) and units.
-    fn check_units(&self, big: &[&BigUint], small: &[&BigUint]) -> Result<(), CertificateError> {
-        let reduced = big.iter().all(|number| **number < self.n2)
-            && small.iter().all(|number| **number < self.n);
-        let product = big
-            .iter()
-            .chain(small)
-            .fold(BigUint::from(1u8), |product, number| {
-                product * *number % &self.n
-            });
-        if reduced && product.gcd(&self.n) == BigUint::from(1u8) {
+    fn check_units(
+        &self,
+        modulo_n2: &[&Number],
+        modulo_n: &[&Number],
+    ) -> Result<(), CertificateError> {
+        let reduced = modulo_n2.iter().all(|number| **number < self.n2)
+            && modulo_n.iter().all(|number| **number < self.n);
+        let all = modulo_n2.iter().chain(modulo_n);
+        let product = all.fold(small(1), |product, number| product * *number % &self.n);
+        if reduced && !number::shares_factor(&product, &self.n) {
             Ok(())
         } else {
             Err(CertificateError::NotAUnit)
@@ -285,10 +284,10 @@ impl PublicKey {
 /// C(x) as received; its challenge is the hash of `a`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Commitment {
-    cipher: BigUint,
-    a: BigUint,
-    e: BigUint,
-    z: BigUint,
+    cipher: Number,
+    a: Number,
+    e: Number,
+    z: Number,
 }
 
 impl Commitment {
@@ -309,11 +308,11 @@ impl Commitment {
     }
 
     fn verify(&self, text: &str, key: &PublicKey) -> Result<(), CertificateError> {
-        let power = key.text_power(text)?;
-        let inverse = power.modinv(&key.n2).ok_or(CertificateError::NotAUnit)?;
+        let hidden = key.text_power(text)?;
+        let inverse = number::inverse(&hidden, &key.n2).ok_or(CertificateError::NotAUnit)?;
         let u = &self.cipher * inverse % &key.n2;
-        let right = &self.a * u.modpow(&self.e, &key.n2) % &key.n2;
-        if self.z.modpow(&key.n, &key.n2) == right {
+        let right = &self.a * power(&u, &self.e, &key.n2) % &key.n2;
+        if power(&self.z, &key.n, &key.n2) == right {
             Ok(())
         } else {
             Err(CertificateError::Proof)

@@ -238,8 +238,13 @@ impl Outgoing<'_> {
 pub fn message_id(text: &str, random: u64) -> String {
     let latin1: Vec<u8> = text.encode_utf16().map(|unit| unit as u8).collect();
     let hash = PeerId::new(Sha1::digest(latin1).into());
-    let fraction = (random >> 11) as f64 / (1u64 << 53) as f64;
-    format!("{hash}{fraction}")
+    // Sixteen digits of it, as a double has; by whole numbers, which saves a page the code to print others.
+    let digits = (u128::from(random >> 11) * 10u128.pow(16)) >> 53;
+    let fraction = format!("0.{digits:016}");
+    format!(
+        "{hash}{}",
+        fraction.trim_end_matches(['0']).trim_end_matches('.')
+    )
 }
 
 /// An address as the original writes it. Upper case is refused: it would be another text to the

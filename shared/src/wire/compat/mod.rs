@@ -6,6 +6,7 @@
 
 pub mod certificate;
 pub mod message;
+mod number;
 mod prime;
 
 pub use certificate::{Certificate, CertificateError, PublicKey};

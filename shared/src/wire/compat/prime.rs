@@ -1,7 +1,7 @@
 //! Random primes, by Miller-Rabin. Good enough for keys that protect nothing: whoever has the public
 //! key of an Easypeers 1 peer can do all that its owner can.
 
-use num_bigint::BigUint;
+use super::number::{Number, bits, from_bytes, is_odd, power, small};
 
 /// Rounds of Miller-Rabin; a random composite of 64 bits and more survives 24 with a probability
 /// far below 2^-48.
@@ -13,53 +13,60 @@ const SMALL: [u32; 24] = [
 ];
 
 /// A number below `bound` (0 if `bound` is), with a bias below 2^-64.
-pub(super) fn below(bound: &BigUint, fill: &mut dyn FnMut(&mut [u8])) -> BigUint {
-    let mut bytes = vec![0; bound.bits() as usize / 8 + 9];
+pub(super) fn below(bound: &Number, fill: &mut dyn FnMut(&mut [u8])) -> Number {
+    let mut bytes = vec![0; bits(bound) as usize / 8 + 9];
     fill(&mut bytes);
-    if bound.bits() == 0 {
-        return BigUint::ZERO;
+    if *bound == small(0) {
+        return small(0);
     }
-    BigUint::from_bytes_be(&bytes) % bound
+    from_bytes(&bytes) % bound
 }
 
-/// A prime of exactly `bits` bits (32 or more) whose two highest bits are set, so that the product
+/// A prime of exactly `length` bits (32 or more) whose two highest bits are set, so that the product
 /// of two such primes has exactly twice the bits. It is not `other`.
-pub(super) fn prime(bits: u64, other: &BigUint, fill: &mut dyn FnMut(&mut [u8])) -> BigUint {
-    let lowest = BigUint::from(3u8) << (bits - 2);
-    let span = BigUint::from(1u8) << (bits - 2);
-    let mut candidate = &lowest + below(&span, fill);
-    candidate.set_bit(0, true);
+pub(super) fn prime(length: u64, other: &Number, fill: &mut dyn FnMut(&mut [u8])) -> Number {
+    let quarter = (2..length).fold(small(1), |number, _| number * small(2));
+    let lowest = small(3) * &quarter;
+    let mut candidate = &lowest + below(&quarter, fill);
+    if !is_odd(&candidate) {
+        candidate = &candidate + small(1);
+    }
     // Upwards from a random start, and round: ends whatever `fill` gives.
     loop {
-        if candidate.bits() > bits {
-            candidate = &lowest + 1u8;
+        if bits(&candidate) > length {
+            candidate = &lowest + small(1);
         }
         if candidate != *other && is_prime(&candidate, fill) {
             return candidate;
         }
-        candidate += 2u8;
+        candidate = &candidate + small(2);
     }
 }
 
 /// Whether an odd number above 100 is (almost certainly) prime.
-fn is_prime(number: &BigUint, fill: &mut dyn FnMut(&mut [u8])) -> bool {
-    let zero = BigUint::ZERO;
-    if SMALL.iter().any(|&divisor| number % divisor == zero) {
+fn is_prime(number: &Number, fill: &mut dyn FnMut(&mut [u8])) -> bool {
+    if SMALL
+        .iter()
+        .any(|&divisor| number % small(divisor) == small(0))
+    {
         return false;
     }
-    let one = BigUint::from(1u8);
-    let minus_one = number - 1u8;
-    let twos = minus_one.trailing_zeros().unwrap_or_default();
-    let odd = &minus_one >> twos;
+    let one = small(1);
+    let minus_one = number - &one;
+    let (mut odd, mut twos) = (minus_one.clone(), 0);
+    while !is_odd(&odd) {
+        odd = &odd / small(2);
+        twos += 1;
+    }
     (0..ROUNDS).all(|_| {
-        let base = below(&(number - 3u8), fill) + 2u8;
-        let mut power = base.modpow(&odd, number);
-        if power == one || power == minus_one {
+        let base = below(&(number - small(3)), fill) + small(2);
+        let mut witness = power(&base, &odd, number);
+        if witness == one || witness == minus_one {
             return true;
         }
         (1..twos).any(|_| {
-            power = &power * &power % number;
-            power == minus_one
+            witness = &witness * &witness % number;
+            witness == minus_one
         })
     })
 }
@@ -77,18 +84,15 @@ mod tests {
                 *slot = byte;
             }
         };
-        let mersenne = |bits: u32| (BigUint::from(1u8) << bits) - 1u8;
-        for prime in [
-            101u32.into(),
-            104_729u32.into(),
-            mersenne(61),
-            mersenne(127),
-        ] {
+        let mersenne =
+            |bits: u32| (0..bits).fold(small(1), |number, _| number * small(2)) - small(1);
+        for prime in [small(101), small(104_729), mersenne(61), mersenne(127)] {
             assert!(is_prime(&prime, &mut fill), "{prime}");
         }
         // Products of two primes, a Mersenne composite.
-        for composite in [101u64 * 103, 1_000_003 * 1_000_033, (1 << 59) - 1] {
-            assert!(!is_prime(&composite.into(), &mut fill), "{composite}");
+        let product = small(1_000_003) * small(1_000_033);
+        for composite in [small(101 * 103), product, mersenne(59)] {
+            assert!(!is_prime(&composite, &mut fill), "{composite}");
         }
     }
 
@@ -96,10 +100,10 @@ mod tests {
     fn a_broken_source_of_randomness_still_ends() {
         for constant in [0, 0xff] {
             let mut fill = |out: &mut [u8]| out.fill(constant);
-            let p = prime(64, &BigUint::ZERO, &mut fill);
+            let p = prime(64, &small(0), &mut fill);
             let q = prime(64, &p, &mut fill);
             assert_ne!(p, q);
-            assert_eq!((p.bits(), q.bits(), (p * q).bits()), (64, 64, 128));
+            assert_eq!((bits(&p), bits(&q), bits(&(p * q))), (64, 64, 128));
         }
     }
 }
