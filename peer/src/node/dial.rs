@@ -4,6 +4,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
 use shared::wire::frame::SignalKind;
 use shared::{MessageId, OfferId, PeerId};
 use tokio::sync::mpsc;
@@ -53,6 +55,8 @@ pub(super) struct Dialing {
     /// Why no offer could be made, as it was logged last.
     no_offer: Option<String>,
     next_link: u64,
+    /// The STUN and TURN servers that a tracker named.
+    ice_urls: Vec<String>,
     /// Connections made so far.
     pub(super) connections: u64,
 }
@@ -286,7 +290,16 @@ impl Swarm {
                 tracing::debug!(%error, %peer, "connection failed");
                 self.signal_input(Input::AttemptFailed { attempt });
             }
-            Job::IceServers(servers) => self.transport.set_ice_servers(servers),
+            Job::IceServers(servers) => {
+                let urls: Vec<String> = (servers.iter())
+                    .flat_map(|server| server.urls.iter().cloned())
+                    .collect();
+                self.transport.set_ice_servers(servers);
+                // Credentials change often, and those of an offer last longer than it does.
+                if std::mem::replace(&mut self.dialing.ice_urls, urls) != self.dialing.ice_urls {
+                    self.signal_input(Input::ServersChanged);
+                }
+            }
             Job::Compat(done) => self.on_compat(done),
         }
     }
@@ -319,11 +332,9 @@ impl Swarm {
     }
 }
 
+/// Of the trackers, all asked at once, the first that names servers.
 async fn first_ice_servers(trackers: &[TrackerUrl]) -> Option<Vec<IceServer>> {
-    for url in trackers {
-        if let Some(servers) = tracker::ice_servers(url).await {
-            return Some(servers);
-        }
-    }
-    None
+    let answers: FuturesUnordered<_> = trackers.iter().map(tracker::ice_servers).collect();
+    let mut named = answers.filter_map(std::future::ready);
+    named.next().await
 }

@@ -1,7 +1,11 @@
 //! A peer's membership of one swarm: everything that ends with it, and the loop that drives it.
+//!
+//! - `view`: what the application is told.
+
+mod view;
 
 use std::collections::HashMap;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, RwLock};
 use std::time::Duration;
 
 use shared::crypto::Identity;
@@ -18,14 +22,14 @@ use super::link::{FromLink, Traffic};
 use super::outbox::Outbox;
 use super::status;
 use super::{Command, FLIP_INTERVAL, Node, Reply};
-use crate::api::{Event, Limits, PeerInfo, SendError, State, Stats, Status, View};
+use crate::api::{Event, Limits, SendError, Stats, Status, View};
 use crate::link::Transport;
 use crate::mesh::message::Class;
 use crate::mesh::{Goodbye, Input, LinkId, Mesh, Now, Output, Reason, Settings, Unsent};
 use crate::rt::{self, Clock};
 use crate::session::{Credentials, SessionError};
 use crate::signal::{self, AttemptId, Signal};
-use crate::tracker::{Need, TrackerEvent, Trackers};
+use crate::tracker::{TrackerEvent, Trackers};
 
 /// Events of links that wait for the node; links wait beyond that, and their neighbours with them.
 const LINK_QUEUE: usize = 256;
@@ -35,9 +39,6 @@ const JOB_QUEUE: usize = 64;
 
 /// Events taken at once before anything else gets a turn.
 const BATCH: usize = 64;
-
-/// How old the counts in the view may be.
-const VIEW_AGE: Duration = Duration::from_millis(250);
 
 /// Time to say goodbye.
 const LEAVE: Duration = Duration::from_secs(2);
@@ -502,113 +503,6 @@ impl Swarm {
             Output::Open { sealed, hops } => self.open(&sealed, hops),
             Output::CheckAck { id, proof, hops } => self.check_ack(id, proof, hops),
             Output::Undelivered { id, reachable } => self.on_undelivered(id, reachable),
-        }
-    }
-
-    fn on_neighbors(&mut self) {
-        self.tell_need();
-        self.write_view();
-        self.tell_status();
-    }
-
-    fn tell_need(&self) {
-        let links = self.mesh.neighbors().count();
-        let need = Need::new(links, self.mesh.max_peers(), self.mesh.swarm_size());
-        self.trackers.set_need(need);
-    }
-
-    /// The state, if it or its reason changed.
-    fn tell_status(&mut self) {
-        let links = self.mesh.neighbors().count();
-        let status = self.known.status(links, self.mesh.max_peers());
-        if status != self.status {
-            self.status = status.clone();
-            self.write_view();
-            self.tell(Event::State(status));
-        }
-    }
-
-    pub(super) fn tell(&self, event: Event) {
-        // Nobody listening is no error.
-        let _ = self.events.send(event);
-    }
-
-    /// Messages were lost to a slow neighbour.
-    pub(super) fn count_dropped(&mut self, dropped: u64) {
-        if dropped > 0 {
-            self.stats.dropped += dropped;
-            self.lagged += dropped;
-            self.view_soon();
-        }
-    }
-
-    pub(super) fn view_soon(&mut self) {
-        if self.view_due.is_none() {
-            self.view_due = Some(self.clock.now() + VIEW_AGE);
-        }
-    }
-
-    fn write_view(&mut self) {
-        self.view_due = None;
-        let now = self.clock.now();
-        let peers: Vec<PeerInfo> = self
-            .mesh
-            .neighbors()
-            .map(|neighbor| PeerInfo {
-                address: neighbor.peer,
-                up: now.saturating_sub(neighbor.up_since),
-                rtt: neighbor.rtt,
-                offered: neighbor.offered,
-                compat: neighbor.compat,
-                browser: self
-                    .link_to(neighbor.peer)
-                    .and_then(|link| self.links.get(&link))
-                    .is_some_and(|entry| entry.browser),
-            })
-            .collect();
-        let stats = self.stats(peers.len());
-        let mut view = self.view.write().unwrap_or_else(PoisonError::into_inner);
-        view.max_peers = self.mesh.max_peers();
-        view.timeout = self.timeout;
-        view.status = self.status.clone();
-        view.peers = peers;
-        view.trackers = self.known.list();
-        view.stats = stats;
-        view.written = Clock::start();
-        drop(view);
-        let lagged = std::mem::take(&mut self.lagged);
-        if lagged > 0 {
-            self.tell(Event::Lagged(lagged));
-        }
-    }
-
-    /// The view of whoever is nowhere: what is read after a close is not what was.
-    fn write_left(&self) {
-        let mut view = self.view.write().unwrap_or_else(PoisonError::into_inner);
-        view.peers.clear();
-        view.stats.links = 0;
-        view.status = Status {
-            state: State::Offline,
-            reason: "left".to_owned(),
-            links: 0,
-            trackers: 0,
-        };
-    }
-
-    fn stats(&self, links: usize) -> Stats {
-        let mesh = self.mesh.counters();
-        let order = std::sync::atomic::Ordering::Relaxed;
-        Stats {
-            links: links as u64,
-            members: self.known.members(),
-            links_opened: mesh.links_opened,
-            connections_created: self.dialing.connections,
-            messages_forwarded: mesh.forwarded,
-            duplicates: self.stats.duplicates + mesh.duplicates,
-            rejected: self.stats.rejected + mesh.rejected,
-            bytes_sent: self.traffic.sent.load(order),
-            bytes_received: self.traffic.received.load(order),
-            ..self.stats.clone()
         }
     }
 

@@ -131,6 +131,8 @@ pub(crate) enum Input {
         offer_id: OfferId,
         sdp: String,
     },
+    /// Offers made so far name STUN and TURN servers that are not in use any more, or none.
+    ServersChanged,
     /// The attempt's link is up.
     AttemptOpened { attempt: AttemptId, peer: PeerId },
     /// The attempt's connection failed, or its link was refused.
@@ -330,6 +332,7 @@ impl Signal {
                 offer_id,
                 sdp,
             } => self.on_answer(now, peer, offer_id, sdp, is_neighbor(&peer)),
+            Input::ServersChanged => self.renew_offers(now),
             Input::AttemptOpened { attempt, peer } => {
                 self.attempts.remove(&attempt);
                 if let Some(failures) = self.failures.get_mut(&peer) {
@@ -380,6 +383,27 @@ impl Signal {
         if let Some(attempt) = offered.map(|(id, _)| *id) {
             self.attempts.remove(&attempt);
             self.out.push_back(Output::Drop { attempt });
+        }
+    }
+
+    /// Drops the offers that are for whoever answers first; those that are still being made, anew.
+    fn renew_offers(&mut self, now: Now) {
+        let making = |attempt: &&Attempt| matches!(attempt.stage, Stage::Offering);
+        let strangers = |attempt: &&Attempt| attempt.invited.is_none();
+        let again = self.attempts.values().filter(strangers).filter(making);
+        let again = again.count();
+        let out = &mut self.out;
+        self.attempts.retain(|attempt, state| {
+            let offered = matches!(state.stage, Stage::Offered { .. } | Stage::Offering);
+            let stale = offered && state.invited.is_none();
+            if stale {
+                out.push_back(Output::Drop { attempt: *attempt });
+            }
+            !stale
+        });
+        for _ in 0..again {
+            let attempt = self.start(now + MAKE, Stage::Offering, None);
+            self.out.push_back(Output::MakeOffer { attempt });
         }
     }
 

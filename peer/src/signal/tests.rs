@@ -99,6 +99,20 @@ fn offers_are_reused_until_they_are_too_old() {
 }
 
 #[test]
+fn offers_of_other_servers_are_made_anew() {
+    let mut signal = signal();
+    let first = signal.due(s(0), 6);
+    let out = signal.give(s(1), Input::ServersChanged);
+    assert!(
+        out.len() == first.len() && out.iter().all(|out| matches!(out, Output::Drop { .. })),
+        "{out:?}"
+    );
+    assert!(signal.answer(s(2), peer(1), first[0]).is_empty());
+    let later = signal.due(s(3), 6);
+    assert!(later.iter().all(|id| !first.contains(id)));
+}
+
+#[test]
 fn the_first_answer_takes_the_offer() {
     let mut signal = signal();
     let offers = signal.due(s(0), 6);
