@@ -5,6 +5,6 @@ mod engine;
 mod faults;
 mod hostile;
 mod nodes;
-mod redis;
+pub(crate) mod redis;
 mod settings;
 mod together;

@@ -20,7 +20,7 @@ mod swarm;
 pub mod ws;
 
 pub use access::AccessError;
-pub use cluster::{ClusterUrl, ClusterUrlError};
+pub use cluster::{ClusterUrl, ClusterUrlError, check_cluster};
 pub use config::Settings;
 pub use server::{
     Inherited, Reloader, SecretError, Server, ServerError, TlsError, Trust, healthcheck,

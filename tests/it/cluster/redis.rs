@@ -4,6 +4,8 @@ use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
@@ -12,7 +14,6 @@ use rustix::process::{Pid, Signal, kill_process};
 use shared::InfoHash;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout};
-use tokio_util::sync::CancellationToken;
 
 use crate::binary::process::Tracker;
 
@@ -58,7 +59,15 @@ impl Redis {
         self.kill();
         let socket = self.socket();
         let child = Command::new("redis-server")
-            .args(["--port", "0", "--save", "", "--appendonly", "no", "--unixsocket"])
+            .args([
+                "--port",
+                "0",
+                "--save",
+                "",
+                "--appendonly",
+                "no",
+                "--unixsocket",
+            ])
             .arg(&socket)
             .arg("--dir")
             .arg(socket.parent().unwrap())
@@ -70,7 +79,10 @@ impl Redis {
         self.child = Some(child.expect("Debian's redis-server"));
         let start = Instant::now();
         while UnixStream::connect(&socket).is_err() {
-            assert!(start.elapsed() < e2e::wait::DEADLINE, "redis-server does not listen");
+            assert!(
+                start.elapsed() < e2e::wait::DEADLINE,
+                "redis-server does not listen"
+            );
             thread::sleep(Duration::from_millis(10));
         }
     }
@@ -90,7 +102,9 @@ impl Redis {
     /// One command; the answer as it is on the wire.
     pub(crate) fn ask<W: AsRef<[u8]>>(&self, words: &[W]) -> String {
         let mut socket = UnixStream::connect(self.socket()).unwrap();
-        socket.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+        socket
+            .set_read_timeout(Some(Duration::from_secs(60)))
+            .unwrap();
         let mut command = format!("*{}\r\n", words.len()).into_bytes();
         for word in words {
             let word = word.as_ref();
@@ -144,7 +158,9 @@ pub(crate) async fn are_together(trackers: &[&Tracker]) {
 
 /// The next message, if one comes within a time in which it comes when all is well.
 async fn soon(client: &mut Client) -> Option<Received> {
-    timeout(Duration::from_millis(700), client.next()).await.ok()
+    timeout(Duration::from_millis(700), client.next())
+        .await
+        .ok()
 }
 
 /// Has peer 1 announce an offer, and peer 2 answer it, until that works: how often it had to try. Both
@@ -152,13 +168,21 @@ async fn soon(client: &mut Client) -> Option<Received> {
 pub(crate) async fn meet(swarm: InfoHash, offerer: &mut Client, answerer: &mut Client) -> u32 {
     let start = Instant::now();
     for attempt in 1.. {
-        assert!(start.elapsed() < e2e::wait::DEADLINE, "the peers do not meet");
+        assert!(
+            start.elapsed() < e2e::wait::DEADLINE,
+            "the peers do not meet"
+        );
         let id = offer_id(attempt);
         let announce = Announce::new(swarm, peer(1)).offer(id, &sdp("offer", attempt));
         offerer.send(announce.text()).await;
         while let Some(received) = soon(answerer).await {
             match received {
-                Received::Offer { offer_id, peer_id, offer, .. } if offer_id == id => {
+                Received::Offer {
+                    offer_id,
+                    peer_id,
+                    offer,
+                    ..
+                } if offer_id == id => {
                     assert_eq!((peer_id, offer), (peer(1), sdp("offer", attempt)));
                     let text = answer(swarm, peer(2), peer(1), id, &sdp("answer", attempt));
                     answerer.send(text).await;
@@ -170,7 +194,12 @@ pub(crate) async fn meet(swarm: InfoHash, offerer: &mut Client, answerer: &mut C
         }
         while let Some(received) = soon(offerer).await {
             match received {
-                Received::Answer { offer_id, peer_id, answer, .. } if offer_id == id => {
+                Received::Answer {
+                    offer_id,
+                    peer_id,
+                    answer,
+                    ..
+                } if offer_id == id => {
                     assert_eq!((peer_id, answer), (peer(2), sdp("answer", attempt)));
                     return attempt;
                 }
@@ -191,7 +220,7 @@ pub(crate) async fn joined(tracker: &Tracker, swarm: InfoHash, number: u32) -> C
 
 /// Two peers of one node who do not stop exchanging offers and answers, each of which must arrive.
 pub(crate) struct Local {
-    stop: CancellationToken,
+    stop: Arc<AtomicBool>,
     running: JoinHandle<u32>,
 }
 
@@ -199,12 +228,12 @@ impl Local {
     pub(crate) async fn start(tracker: &Tracker, swarm: InfoHash) -> Self {
         let mut offerer = joined(tracker, swarm, 1).await;
         let mut answerer = joined(tracker, swarm, 2).await;
-        let stop = CancellationToken::new();
-        let stopped = stop.clone();
+        let stop = Arc::new(AtomicBool::new(false));
+        let stopped = Arc::clone(&stop);
         let running = tokio::spawn(async move {
             let mut pace = tokio::time::interval(Duration::from_millis(20));
             let mut round = 0;
-            while !stopped.is_cancelled() {
+            while !stopped.load(Ordering::Relaxed) {
                 pace.tick().await;
                 round += 1;
                 let id = offer_id(round);
@@ -228,8 +257,10 @@ impl Local {
 
     /// Ends; that it went on all the time is shown by its having lost nothing.
     pub(crate) async fn end(self) {
-        self.stop.cancel();
-        let rounds = e2e::within("the local load's end", self.running).await.unwrap();
+        self.stop.store(true, Ordering::Relaxed);
+        let rounds = e2e::within("the local load's end", self.running)
+            .await
+            .unwrap();
         assert!(rounds > 10, "only {rounds} rounds");
     }
 }

@@ -24,13 +24,20 @@ async fn nodes(name: &str, count: usize) -> Vec<TestServer> {
 
 async fn joined(server: &TestServer, swarm: u32, number: u32) -> Client {
     let mut client = server.client().await;
-    client.announce(&Announce::new(hash(swarm), peer(number))).await;
+    client
+        .announce(&Announce::new(hash(swarm), peer(number)))
+        .await;
     client
 }
 
 async fn next_offer(client: &mut Client) -> (shared::PeerId, OfferId, String) {
     match client.next().await {
-        Received::Offer { peer_id, offer_id, offer, .. } => (peer_id, offer_id, offer),
+        Received::Offer {
+            peer_id,
+            offer_id,
+            offer,
+            ..
+        } => (peer_id, offer_id, offer),
         other => panic!("{other:?}"),
     }
 }
@@ -44,11 +51,21 @@ async fn offers_and_answers_cross_nodes_byte_for_byte() {
     let announce = Announce::new(hash(1), peer(1)).offer(offer_id(7), odd);
     offerer.send(announce.text()).await;
     assert!(matches!(offerer.next().await, Received::Announced { .. }));
-    assert_eq!(next_offer(&mut answerer).await, (peer(1), offer_id(7), odd.to_owned()));
+    assert_eq!(
+        next_offer(&mut answerer).await,
+        (peer(1), offer_id(7), odd.to_owned())
+    );
     let odd = "{ \"type\" : \"answer\",\"sdp\":\"\\ud83d\\ude00\"  }";
-    answerer.send(answer(hash(1), peer(2), peer(1), offer_id(7), odd)).await;
+    answerer
+        .send(answer(hash(1), peer(2), peer(1), offer_id(7), odd))
+        .await;
     match offerer.next().await {
-        Received::Answer { peer_id, offer_id: id, answer, .. } => {
+        Received::Answer {
+            peer_id,
+            offer_id: id,
+            answer,
+            ..
+        } => {
             assert_eq!((peer_id, id, &*answer), (peer(2), offer_id(7), odd));
         }
         other => panic!("{other:?}"),
@@ -66,12 +83,16 @@ async fn an_answer_counts_once_and_from_who_was_given_the_offer_only() {
     let servers = nodes("solicited", 2).await;
     let mut answerer = joined(&servers[0], 1, 2).await;
     let mut offerer = joined(&servers[1], 1, 1).await;
-    offerer.announce(&Announce::new(hash(1), peer(1)).offers(1)).await;
+    offerer
+        .announce(&Announce::new(hash(1), peer(1)).offers(1))
+        .await;
     let (_, id, _) = next_offer(&mut answerer).await;
     // Another peer, there and here.
     for server in &servers {
         let mut other = joined(server, 1, 3).await;
-        other.send(answer(hash(1), peer(3), peer(1), id, &sdp("answer", 3))).await;
+        other
+            .send(answer(hash(1), peer(3), peer(1), id, &sdp("answer", 3)))
+            .await;
         assert!(other.failure().await.contains("no such offer"));
     }
     let text = answer(hash(1), peer(2), peer(1), id, &sdp("answer", 1));
@@ -89,7 +110,11 @@ async fn counts_are_those_of_all_nodes() {
     for (number, server) in (1..).zip(&servers) {
         let mut client = server.client().await;
         let announce = Announce::new(hash(1), peer(number));
-        let announce = if number == 1 { announce.seeding() } else { announce };
+        let announce = if number == 1 {
+            announce.seeding()
+        } else {
+            announce
+        };
         client.announce(&announce).await;
         clients.push(client);
     }
@@ -101,7 +126,9 @@ async fn counts_are_those_of_all_nodes() {
     for server in &servers {
         server.counts_become(hash(1), 1, 1).await;
     }
-    let response = clients[0].announce(&Announce::new(hash(1), peer(1)).seeding()).await;
+    let response = clients[0]
+        .announce(&Announce::new(hash(1), peer(1)).seeding())
+        .await;
     assert_eq!(response, (1, 1));
     for server in &servers {
         server.counts_become(hash(2), 0, 0).await;
@@ -141,7 +168,9 @@ async fn a_peer_that_moves_keeps_its_id_and_gets_its_answers() {
     let mut back = joined(&servers[0], 1, 1).await;
     back.announce(&same).await;
     next_offer(&mut answerer).await;
-    answerer.send(answer(hash(1), peer(2), peer(1), id, &sdp("answer", 5))).await;
+    answerer
+        .send(answer(hash(1), peer(2), peer(1), id, &sdp("answer", 5)))
+        .await;
     assert!(matches!(back.next().await, Received::Answer { .. }));
 }
 
@@ -149,11 +178,15 @@ async fn a_peer_that_moves_keeps_its_id_and_gets_its_answers() {
 async fn seeders_get_no_offers_of_seeders_elsewhere() {
     let servers = nodes("seeders", 2).await;
     let mut seeder = servers[0].client().await;
-    seeder.announce(&Announce::new(hash(1), peer(1)).seeding()).await;
+    seeder
+        .announce(&Announce::new(hash(1), peer(1)).seeding())
+        .await;
     let mut leecher = joined(&servers[0], 1, 2).await;
     servers[1].counts_become(hash(1), 1, 1).await;
     let mut other = servers[1].client().await;
-    other.announce(&Announce::new(hash(1), peer(3)).seeding().offers(5)).await;
+    other
+        .announce(&Announce::new(hash(1), peer(3)).seeding().offers(5))
+        .await;
     next_offer(&mut leecher).await;
     leecher.fence().await;
     seeder.fence().await;
@@ -204,7 +237,9 @@ async fn offers_are_shared_out_over_all_peers() {
         let mut sum = 0.0;
         for server in &servers {
             for scope in ["local", "remote"] {
-                sum += server.metric(&format!("offers_relayed_total{{scope=\"{scope}\"}}")).await;
+                sum += server
+                    .metric(&format!("offers_relayed_total{{scope=\"{scope}\"}}"))
+                    .await;
             }
         }
         sum == f64::from(4 * ROUNDS)
@@ -212,7 +247,9 @@ async fn offers_are_shared_out_over_all_peers() {
     until("all offers have arrived", arrived).await;
     let mut got = BTreeMap::new();
     for (number, client) in others.iter_mut().enumerate() {
-        client.send("{\"action\":\"scrape\",\"info_hash\":\"aaaaaaaaaaaaaaaaaaaa\"}").await;
+        client
+            .send("{\"action\":\"scrape\",\"info_hash\":\"aaaaaaaaaaaaaaaaaaaa\"}")
+            .await;
         loop {
             match client.next().await {
                 Received::Offer { .. } => *got.entry(number).or_insert(0) += 1,
@@ -231,7 +268,9 @@ async fn a_drained_node_is_offered_nothing_and_passes_on_answers() {
     let mut servers = nodes("drain", 2).await;
     let mut answerer = joined(&servers[0], 1, 2).await;
     let mut offerer = joined(&servers[1], 1, 1).await;
-    offerer.announce(&Announce::new(hash(1), peer(1)).offers(1)).await;
+    offerer
+        .announce(&Announce::new(hash(1), peer(1)).offers(1))
+        .await;
     let (_, id, _) = next_offer(&mut answerer).await;
     // The drain waits for the answer.
     servers[0].stop();
@@ -247,7 +286,9 @@ async fn a_drained_node_is_offered_nothing_and_passes_on_answers() {
         }
     };
     e2e::within("the answer", answered).await;
-    let counts = offerer.announce(&Announce::new(hash(1), peer(1)).offers(1)).await;
+    let counts = offerer
+        .announce(&Announce::new(hash(1), peer(1)).offers(1))
+        .await;
     assert_eq!(counts, (0, 1));
     servers[0].stopped().await;
 }

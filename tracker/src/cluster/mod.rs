@@ -41,13 +41,13 @@ use self::inbox::Inbox;
 use self::ledger::Ledger;
 use self::nodes::Nodes;
 use self::outgoing::Outgoing;
-use self::relay::{Engine, Write};
+use self::relay::{Engine, RelayError, Write};
 use self::urn::{Places, Urn};
 use self::views::{Part, View, Views};
 use self::wanted::Wanted;
 use crate::clock::Clock;
 use crate::config::Settings;
-use crate::metrics::{ClusterAnswerDropped, ClusterMetrics, ClusterOfferDropped, Kind};
+use crate::metrics::{ClusterAnswerDropped, ClusterMetrics, ClusterOfferDropped, Kind, Metrics};
 
 /// How long views are used after the engine went away.
 const AWAY_MS: u64 = 10_000;
@@ -84,6 +84,22 @@ impl Cluster {
             Self::Joined(node) => Some(node),
         }
     }
+}
+
+/// Connects to the engine and asks it who is there, as a node does.
+///
+/// # Errors
+/// Why that does not work, without credentials.
+pub async fn check_cluster(url: &ClusterUrl) -> Result<(), ClusterUrlError> {
+    let told = |error: RelayError| ClusterUrlError::new(error.to_string());
+    let inbox = Arc::new(Inbox::new(Arc::clone(&Metrics::new().cluster)));
+    let engine = url.engine()?;
+    let relay = engine
+        .connect(NodeId::new(rand::random()), inbox)
+        .await
+        .map_err(told)?;
+    relay.nodes().await.map_err(told)?;
+    Ok(())
 }
 
 /// What other nodes have of a swarm, at the moment of an announce.
