@@ -16,7 +16,7 @@ async fn user_and_password_are_used_and_never_logged() {
         "&ep:*", "+@all",
     ]);
     let url = format!("redis://tracker:geheim@127.0.0.1:{port}/3");
-    let (a, b) = (node_at(&url, &["--log-level", "trace"]), node_at(&url, &[]));
+    let (a, b) = (node_at(&url, &[]), node_at(&url, &[]));
     are_together(&[&a, &b]).await;
     let mut one = joined(&a, hash(1), 1).await;
     let mut two = joined(&b, hash(1), 2).await;

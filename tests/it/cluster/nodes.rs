@@ -89,6 +89,7 @@ async fn a_drained_node_leaves_the_directory_first() {
     let load = Local::start(&a, hash(100)).await;
     let mut offerer = joined(&a, hash(1), 1).await;
     let mut answerer = joined(&b, hash(1), 2).await;
+    until("it is seen", || async { leechers(&a, 1).await == 2 }).await;
     offerer
         .send(Announce::new(hash(1), peer(1)).offers(1).text())
         .await;
