@@ -315,7 +315,7 @@ impl Settings {
         } else if self.cluster_required && self.cluster_url.is_none() {
             Err(ConfigError::NoCluster)
         } else if let Some(url) = &self.cluster_url {
-            Ok(url.check()?)
+            url.check().map_err(ConfigError::ClusterUrl)
         } else {
             Ok(())
         }
@@ -381,7 +381,7 @@ pub enum ConfigError {
     NoCluster,
     /// The cluster's URL. Not refused by clap, whose message would show it.
     #[error("--cluster-url: {0}")]
-    ClusterUrl(#[from] ClusterUrlError),
+    ClusterUrl(ClusterUrlError),
 }
 
 /// Puts the values of a TOML file into `command` as defaults. Returns the keys it set.
