@@ -154,7 +154,7 @@ pub enum Body<'a> {
     Offers(Offers<'a>),
     /// An answer to an offer that the receiver sent.
     Answer(RelayedAnswer<'a>),
-    /// A node's question to itself whether the bus works.
+    /// A node's question to itself whether the bus works; to others, that it is there.
     Ping(u64),
     /// The sender takes no more offers; answers it still does.
     Leave,

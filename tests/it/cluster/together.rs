@@ -280,15 +280,7 @@ async fn a_drained_node_is_offered_nothing_and_passes_on_answers() {
     servers[1].metric_becomes("cluster_nodes", 1.0).await;
     let text = answer(hash(1), peer(2), peer(1), id, &sdp("answer", 1));
     answerer.send(text).await;
-    let answered = async {
-        loop {
-            match offerer.next().await {
-                Received::Answer { .. } => return,
-                other => panic!("{other:?}"),
-            }
-        }
-    };
-    e2e::within("the answer", answered).await;
+    assert!(matches!(offerer.next().await, Received::Answer { .. }));
     let counts = offerer
         .announce(&Announce::new(hash(1), peer(1)).offers(1))
         .await;

@@ -52,6 +52,9 @@ use crate::metrics::{ClusterAnswerDropped, ClusterMetrics, ClusterOfferDropped, 
 /// How long views are used after the engine went away.
 const AWAY_MS: u64 = 10_000;
 
+/// However often clients announce: the flusher looks once a second, and the engine may be slow.
+const MIN_KEEP_MS: u64 = 60_000;
+
 /// Entries of the directory that are void and wait to be removed.
 const MAX_VOID: usize = 10_000;
 
@@ -192,6 +195,8 @@ pub(crate) struct Node {
     dirty: Arc<Dirty>,
     written: Mutex<Written>,
     void: Mutex<Vec<Write>>,
+    /// Somebody has come: look who.
+    hello: Notify,
     /// It drains: nothing of it shall be in the directory.
     leave: Notify,
     left: CancellationToken,
@@ -226,7 +231,7 @@ impl Node {
             place: place.unwrap_or_default(),
             required: settings.cluster_required,
             clock,
-            keep_ms: 2 * settings.announce_interval.as_millis() as u64,
+            keep_ms: (2 * settings.announce_interval.as_millis() as u64).max(MIN_KEEP_MS),
             up: AtomicBool::new(false),
             away_since_ms: AtomicU64::new(0),
             ahead_s: AtomicI64::new(0),
@@ -242,6 +247,7 @@ impl Node {
             dirty: Arc::new(Dirty::new()),
             written: Mutex::default(),
             void: Mutex::default(),
+            hello: Notify::new(),
             leave: Notify::new(),
             left: CancellationToken::new(),
             metrics: Arc::clone(metrics),

@@ -90,6 +90,7 @@ async fn serve(
         return Some(error);
     }
     node.rise(hub);
+    node.say_hello(&**relay).await;
     let (hub, link) = (|| Arc::clone(hub), || Arc::clone(relay));
     let mut tasks = JoinSet::new();
     tasks.spawn(beats.run());

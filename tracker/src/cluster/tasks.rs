@@ -30,6 +30,12 @@ const BEAT_TTL: Duration = Duration::from_secs(12);
 /// Signs of life that may pass without a ping that came back.
 const LOST_PINGS: u64 = 3;
 
+/// Between two looks at who has come.
+const HELLO_PAUSE: Duration = Duration::from_millis(200);
+
+/// What docs/operations.md promises.
+const _: () = assert!(BEAT.as_millis() + BEAT_TTL.as_millis() <= 15_000);
+
 /// How often changed counts are written.
 const FLUSH: Duration = Duration::from_secs(1);
 
@@ -86,12 +92,20 @@ impl Beats {
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         // The first beat was before.
         ticks.tick().await;
+        let Some(node) = node_of(&self.hub).cloned() else {
+            return no_node();
+        };
         loop {
-            ticks.tick().await;
-            if let Err(error) = self.beat().await {
-                if let Some(node) = node_of(&self.hub) {
-                    node.metrics.errors.inc(Operation::Beat);
+            let result = tokio::select! {
+                _ = ticks.tick() => self.beat().await,
+                () = node.hello.notified() => {
+                    let result = node.look(&*self.relay).await;
+                    sleep(HELLO_PAUSE).await;
+                    result
                 }
+            };
+            if let Err(error) = result {
+                node.metrics.errors.inc(Operation::Beat);
                 return error;
             }
         }
@@ -145,6 +159,25 @@ impl Beats {
 }
 
 impl Node {
+    /// Has the others look at the list now, rather than with their next sign of life.
+    pub(super) async fn say_hello(&self, relay: &dyn Relay) {
+        let frame = Frame {
+            node: self.id,
+            body: Body::Ping(0),
+        };
+        let Ok(bytes) = frame.encode() else {
+            return;
+        };
+        let bytes: Arc<[u8]> = bytes.into();
+        let others: Vec<_> = lock(&self.nodes)
+            .alive()
+            .map(|other| (other, Arc::clone(&bytes)))
+            .collect();
+        self.metrics.frames_sent.add(Kind::Ping, others.len());
+        // They find out anyway.
+        let _ = relay.publish(&others).await;
+    }
+
     /// Looks which nodes there are.
     async fn look(&self, relay: &dyn Relay) -> Result<(), RelayError> {
         let (mut listed, foreign) = relay.nodes().await?;
@@ -360,8 +393,12 @@ pub(super) async fn read(hub: Arc<Hub>, relay: Arc<dyn Relay>) -> RelayError {
         return no_node();
     };
     loop {
-        let wanted = node.wanted.take(READ_MOST).await;
-        let hashes: Vec<_> = wanted.iter().map(|(info_hash, _)| *info_hash).collect();
+        let mut wanted = node.wanted.take(READ_MOST).await;
+        let hashes: Vec<_> = wanted
+            .swarms
+            .iter()
+            .map(|(info_hash, _)| *info_hash)
+            .collect();
         // Our own entries first: of two nodes that do this at once for a new swarm, one sees the
         // other.
         let dirty = hashes
@@ -400,7 +437,7 @@ pub(super) async fn read(hub: Arc<Hub>, relay: Arc<dyn Relay>) -> RelayError {
                     .for_each(|write| node.dirty.mark(write.info_hash));
             }
         }
-        for (info_hash, waiting) in wanted {
+        for (info_hash, waiting) in wanted.swarms.drain(..) {
             deal_waiting(&hub, node, info_hash, &waiting);
         }
     }
@@ -509,6 +546,7 @@ fn handle(hub: &Hub, node: &Node, frame: &Frame<'_>) {
         Body::Ping(count) if own => {
             node.pong.fetch_max(*count, Ordering::Relaxed);
         }
+        Body::Ping(_) => node.hello.notify_one(),
         Body::Offers(offers) if !own => take_offers(hub, node, frame.node, offers),
         Body::Answer(answer) if !own => take_answer(hub, node, frame.node, answer),
         Body::Leave if !own => {

@@ -67,11 +67,12 @@ impl Wanted {
     }
 
     /// Waits for swarms and takes up to `most`.
-    pub(crate) async fn take(&self, most: usize) -> Vec<(InfoHash, Waiting)> {
+    pub(crate) async fn take(&self, most: usize) -> Taken<'_> {
         loop {
-            let taken = self.take_now(most);
-            if !taken.is_empty() {
-                return taken;
+            let swarms = self.take_now(most);
+            if !swarms.is_empty() {
+                let metrics = &self.metrics;
+                return Taken { swarms, metrics };
             }
             self.added.notified().await;
         }
@@ -98,8 +99,23 @@ impl Wanted {
 
     /// The engine went away: the offers are lost.
     pub(crate) fn clear(&self) {
-        let lost = self.take_now(usize::MAX);
-        let offers = lost.iter().flat_map(|(_, waiting)| waiting);
+        drop(Taken {
+            swarms: self.take_now(usize::MAX),
+            metrics: &self.metrics,
+        });
+    }
+}
+
+/// Swarms in the hands of the reader; offers that it never dealt were lost with the engine.
+#[derive(Debug)]
+pub(crate) struct Taken<'a> {
+    pub(crate) swarms: Vec<(InfoHash, Waiting)>,
+    metrics: &'a ClusterMetrics,
+}
+
+impl Drop for Taken<'_> {
+    fn drop(&mut self) {
+        let offers = self.swarms.iter().flat_map(|(_, waiting)| waiting);
         let count = offers.map(|(_, count)| count).sum();
         self.metrics
             .offers_dropped
