@@ -22,6 +22,7 @@ install_missing() {
   command -v certutil >/dev/null || packages+=(libnss3-tools)
   command -v faketime >/dev/null || packages+=(faketime)
   command -v promtool >/dev/null || packages+=(prometheus)
+  command -v redis-server >/dev/null || packages+=(redis-server)
   command -v shellcheck >/dev/null || packages+=(shellcheck)
   command -v systemd-analyze >/dev/null || packages+=(systemd)
   command -v turnserver >/dev/null || packages+=(coturn)

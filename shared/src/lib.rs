@@ -1,6 +1,7 @@
 //! What tracker and peers have in common: ids and the message codec. Pure: bytes in, typed
 //! messages out and back; no I/O, no clock, no randomness, and no panic on any input.
 //!
+//! - [`cluster`]: frames and entries by which tracker nodes act as one.
 //! - [`id`]: the 20-byte ids of the protocol and their binary-string JSON form.
 //! - [`tracker`]: the WebTorrent tracker dialect, both directions.
 //! - [`limits`]: bounds that the codec itself enforces.
@@ -15,6 +16,7 @@
 
 #[cfg(feature = "peer")]
 pub mod bencode;
+pub mod cluster;
 #[cfg(feature = "peer")]
 pub mod crypto;
 pub mod id;

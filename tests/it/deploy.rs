@@ -37,7 +37,7 @@ fn changed(text: &str, changes: &[(&str, &str)]) -> String {
 }
 
 /// A port that was free a moment ago, for programs that cannot say which one they took.
-fn free_port() -> u16 {
+pub(crate) fn free_port() -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     listener.local_addr().unwrap().port()
 }

@@ -9,6 +9,7 @@ mod announce;
 mod bad_input;
 mod binary;
 mod browser_package;
+mod cluster;
 mod deploy;
 mod http;
 mod ice;

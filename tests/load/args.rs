@@ -65,6 +65,11 @@ pub(crate) struct Args {
     #[arg(long, default_value = "5", value_parser = seconds)]
     pub warmup: Duration,
 
+    /// With several addresses: seconds after all have joined before the load begins, so that every
+    /// node knows of every peer.
+    #[arg(long, default_value = "12", value_parser = seconds)]
+    pub settle: Duration,
+
     /// Seconds to wait at the end for what is still on its way: what is missing then is lost
     /// (max: also the time after which a connection gives up an announce).
     #[arg(long, default_value = "5", value_parser = seconds)]

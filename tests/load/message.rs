@@ -152,6 +152,7 @@ impl State {
         if id.owner == connection {
             return Err(Fault::BackToSender);
         }
+        let crossing = self.is_crossing(id.owner, connection);
         let swarm = self.peers[connection as usize].swarm;
         let sender = &mut self.peers[id.owner as usize];
         if sender.swarm != swarm || self.ids.swarm_of(message) != Some(swarm) {
@@ -177,8 +178,12 @@ impl State {
         if announce.measured {
             self.stats.offers += 1;
             self.stats.answers_sent += u64::from(self.load.answers);
-            let latency = &mut self.stats.offer_latency;
-            latency.record(now.saturating_sub(announce.sent));
+            let took = now.saturating_sub(announce.sent);
+            self.stats.offer_latency.record(took);
+            match crossing {
+                true => self.stats.crossed_offer_latency.record(took),
+                false => self.stats.here_offer_latency.record(took),
+            }
         }
         if self.load.answers {
             if self.answers_get_responses {
@@ -209,6 +214,7 @@ impl State {
         }
         let peer_id = message.peer_id.and_then(scan::id);
         let answerer = peer_id.and_then(|peer_id| self.ids.decode(&peer_id));
+        let crossing = answerer.is_some_and(|peer| self.is_crossing(peer.owner, connection));
         let offerer = &mut self.peers[connection as usize];
         if self.ids.swarm_of(message) != Some(offerer.swarm) {
             return Err(Fault::WrongSwarm);
@@ -227,8 +233,11 @@ impl State {
         announce.answers += 1;
         if announce.measured {
             self.stats.answers += 1;
-            let latency = &mut self.stats.answer_latency;
-            latency.record(now.saturating_sub(slot.answered));
+            let took = now.saturating_sub(slot.answered);
+            self.stats.answer_latency.record(took);
+            if crossing {
+                self.stats.crossed_answer_latency.record(took);
+            }
         }
         self.settle(connection, id.seq);
         let template = self.descriptions.answer(id.variant);

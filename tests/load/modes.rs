@@ -76,6 +76,9 @@ impl Run<'_> {
             let idle = Box::pin(self.idle(before)).await?;
             return Ok(Outcome::Idle(Box::new(idle)));
         }
+        if args.urls.len() > 1 {
+            sleep(args.settle).await;
+        }
         self.probe().await;
         let all = (args.offers, !args.no_answers);
         let steps = match args.mode {

@@ -47,11 +47,18 @@ impl Window {
                 "answers": s.lost_answers,
                 "outside_window": s.lost_outside,
             },
+            "crossed": {
+                "offers": s.crossed_offer_latency.count(),
+                "answers": s.crossed_answer_latency.count(),
+            },
             "same_receiver": s.same_receiver,
             "latency_ms": {
                 "response": latency_json(&s.response_latency),
                 "offer": latency_json(&s.offer_latency),
                 "answer": latency_json(&s.answer_latency),
+                "here_offer": latency_json(&s.here_offer_latency),
+                "crossed_offer": latency_json(&s.crossed_offer_latency),
+                "crossed_answer": latency_json(&s.crossed_answer_latency),
                 "schedule_lag": latency_json(&s.schedule_lag),
             },
             "server_cpu_us": self.server_cpu,
@@ -137,12 +144,22 @@ pub(crate) fn json(args: &Args, seed: u64, outcome: &Outcome, state: &State) -> 
 
 /// Nothing wrong, and nothing lost unless that is allowed.
 pub(crate) fn is_clean(outcome: &Outcome, state: &State, allow_loss: bool) -> bool {
+    // Of several addresses, each must reach the others.
+    let crossed = match outcome {
+        Outcome::Windows(windows) => windows.iter().all(|window| {
+            let stats = &window.stats;
+            let offers = stats.crossed_offer_latency.count();
+            let answers = stats.crossed_answer_latency.count();
+            state.urls == 1 || stats.offers == 0 || (offers > 0 && (answers > 0 || !window.answers))
+        }),
+        Outcome::Idle(_) => true,
+    };
     let faultless = state.faults.0.keys().all(|f| allow_loss && f.is_loss());
     let lossless = match outcome {
         Outcome::Windows(windows) => windows.iter().all(|window| window.stats.lost() == 0),
         Outcome::Idle(_) => true,
     };
-    faultless && state.failures.0.is_empty() && (lossless || allow_loss)
+    faultless && crossed && state.failures.0.is_empty() && (lossless || allow_loss)
 }
 
 pub(crate) fn text(args: &Args, outcome: &Outcome, state: &State) -> Result<String, fmt::Error> {
@@ -241,6 +258,19 @@ fn window_text(out: &mut String, window: &Window) -> fmt::Result {
     for (name, expected, arrived, lost, latency) in rows {
         write!(out, "  {name:<10} {expected:>10} {arrived:>10} {lost:>10}")?;
         latency_text(out, latency)?;
+    }
+    for (name, latency) in [
+        ("offers", &s.crossed_offer_latency),
+        ("answers", &s.crossed_answer_latency),
+    ] {
+        if latency.count() > 0 {
+            write!(
+                out,
+                "  {name:<7} between nodes {:>8}           ",
+                latency.count()
+            )?;
+            latency_text(out, latency)?;
+        }
     }
     if s.schedule_lag.count() > 0 {
         write!(out, "  left late by                             ")?;

@@ -109,6 +109,8 @@ pub(crate) struct State {
     /// Announces that still miss something.
     pub outstanding: usize,
     pub sizes: Vec<u32>,
+    /// Addresses that the connections are spread over.
+    pub urls: u32,
 }
 
 impl State {
@@ -145,7 +147,13 @@ impl State {
             ready: VecDeque::new(),
             outstanding: 0,
             sizes: vec![0; args.swarms as usize],
+            urls,
         }
+    }
+
+    /// Whether two connections are at different addresses.
+    pub(crate) fn is_crossing(&self, one: u32, other: u32) -> bool {
+        one % self.urls != other % self.urls
     }
 
     /// Has a connection send an announce.

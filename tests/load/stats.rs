@@ -116,6 +116,11 @@ pub(crate) struct Stats {
     pub response_latency: Latency,
     pub offer_latency: Latency,
     pub answer_latency: Latency,
+    /// Those of the offers and answers whose two peers are at different addresses.
+    pub crossed_offer_latency: Latency,
+    pub crossed_answer_latency: Latency,
+    /// Of offers whose peers are at one address.
+    pub here_offer_latency: Latency,
     /// How late announces left (open loop).
     pub schedule_lag: Latency,
     pub lost_responses: u64,

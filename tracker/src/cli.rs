@@ -6,6 +6,7 @@ use clap::parser::ValueSource;
 use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand};
 use clap_complete::Shell;
 
+use crate::cluster::ClusterUrl;
 use crate::config::{ConfigError, Settings, apply_file};
 
 #[derive(Debug, Parser)]
@@ -177,7 +178,8 @@ fn example_config() -> String {
     text
 }
 
-/// One line per setting: name, value, source. No setting is a secret; files are named, not shown.
+/// One line per setting: name, value, source. Files are named, not shown; a URL that may have a
+/// password is masked.
 fn describe(
     command: &clap::Command,
     matches: &ArgMatches,
@@ -197,7 +199,10 @@ fn describe(
             .get_raw(id)
             .into_iter()
             .flatten()
-            .map(|value| value.to_string_lossy().into_owned())
+            .map(|value| match id {
+                "cluster_url" => ClusterUrl::from(&*value.to_string_lossy()).to_string(),
+                _ => value.to_string_lossy().into_owned(),
+            })
             .collect();
         let environment = argument
             .get_env()

@@ -12,6 +12,7 @@ use clap::builder::OsStr;
 use clap::{Args, Command, ValueEnum};
 use ipnet::IpNet;
 
+use crate::cluster::{ClusterUrl, ClusterUrlError};
 use crate::session::state::MessageRate;
 
 /// Where to serve.
@@ -130,6 +131,18 @@ pub struct Settings {
     /// has the client's address
     #[arg(long, env = "EASYPEERS_PROXY_PROTOCOL", global = true)]
     pub proxy_protocol: bool,
+
+    /// Several trackers with the same URL act as one, over a Redis: redis://HOST[:PORT],
+    /// redis://USER:PASSWORD@HOST, rediss://HOST for TLS, unix:///PATH, or
+    /// redis+sentinel://HOST[,HOST...]/NAME
+    #[arg(long, env = "EASYPEERS_CLUSTER_URL", value_name = "URL", hide_env_values = true,
+          hide_default_value = true, value_parser = cluster_url, global = true)]
+    pub cluster_url: Option<ClusterUrl>,
+
+    /// While the Redis of --cluster-url is away, /readyz says 503, so that clients go to nodes which
+    /// reach it; who is connected is served all the same
+    #[arg(long, env = "EASYPEERS_CLUSTER_REQUIRED", global = true)]
+    pub cluster_required: bool,
 
     /// Most WebSocket connections at once; bounded by the file descriptor limit
     #[arg(long, env = "EASYPEERS_MAX_CONNECTIONS", value_name = "N", default_value = "1000000",
@@ -299,6 +312,10 @@ impl Settings {
             Err(ConfigError::TurnPair)
         } else if self.proxy_protocol && self.trusted_proxy.is_empty() {
             Err(ConfigError::NoProxy)
+        } else if self.cluster_required && self.cluster_url.is_none() {
+            Err(ConfigError::NoCluster)
+        } else if let Some(url) = &self.cluster_url {
+            url.check().map_err(ConfigError::ClusterUrl)
         } else {
             Ok(())
         }
@@ -359,6 +376,12 @@ pub enum ConfigError {
     /// Nobody who may send the header.
     #[error("--proxy-protocol needs --trusted-proxy: who sends the header?")]
     NoProxy,
+    /// Required, but not said which.
+    #[error("--cluster-required needs --cluster-url")]
+    NoCluster,
+    /// The cluster's URL. Not refused by clap, whose message would show it.
+    #[error("--cluster-url: {0}")]
+    ClusterUrl(ClusterUrlError),
 }
 
 /// Puts the values of a TOML file into `command` as defaults. Returns the keys it set.
@@ -493,6 +516,12 @@ fn listen(text: &str) -> Result<Listen, String> {
     text.parse().map_err(|_| {
         "use an address and a port, such as 127.0.0.1:3000 or [::]:3000, or unix:/path".to_owned()
     })
+}
+
+/// Takes anything: what is wrong with it is told by [`Settings::check`], which does not quote it.
+#[expect(clippy::unnecessary_wraps, reason = "a parser of clap")]
+fn cluster_url(text: &str) -> Result<ClusterUrl, String> {
+    Ok(ClusterUrl::from(text))
 }
 
 fn ttl(text: &str) -> Result<Duration, String> {

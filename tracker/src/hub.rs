@@ -9,6 +9,7 @@ use dashmap::DashMap;
 
 use crate::access::Access;
 use crate::clock::Clock;
+use crate::cluster::Cluster;
 use crate::config::Settings;
 use crate::metrics::Metrics;
 use crate::server::addresses::Addresses;
@@ -23,6 +24,7 @@ pub(crate) struct Hub {
     pub(crate) clock: Clock,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) swarms: Swarms,
+    pub(crate) cluster: Cluster,
     pub(crate) connections: DashMap<u64, Arc<Connection>>,
     pub(crate) addresses: Arc<Addresses>,
     /// Keys the hashes of relayed offers.
@@ -39,8 +41,11 @@ impl Hub {
         metrics
             .connections_limit
             .set(settings.max_connections as i64);
+        let cluster = Cluster::new(&settings, &metrics.cluster, clock);
+        let dirty = cluster.node().map(|node| node.dirty());
         Self {
-            swarms: Swarms::new(Arc::clone(&metrics), settings.max_swarms),
+            swarms: Swarms::new(Arc::clone(&metrics), settings.max_swarms, dirty),
+            cluster,
             addresses: Arc::new(Addresses::new(&settings)),
             settings,
             clock,

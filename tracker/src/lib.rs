@@ -7,6 +7,7 @@
 mod access;
 pub mod cli;
 mod clock;
+mod cluster;
 pub mod config;
 mod hub;
 mod ice;
@@ -19,6 +20,7 @@ mod swarm;
 pub mod ws;
 
 pub use access::AccessError;
+pub use cluster::{ClusterUrl, ClusterUrlError, check_cluster};
 pub use config::Settings;
 pub use server::{
     Inherited, Reloader, SecretError, Server, ServerError, TlsError, Trust, healthcheck,

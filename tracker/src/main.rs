@@ -96,7 +96,19 @@ fn check(settings: Settings) -> anyhow::Result<()> {
     settings
         .listen
         .retain(|listen| matches!(listen, Listen::Tcp(_)));
+    let (cluster, required) = (settings.cluster_url.clone(), settings.cluster_required);
     Server::bind(settings)?;
+    if let Some(url) = cluster
+        && let Err(error) = runtime.block_on(Box::pin(tracker::check_cluster(&url)))
+    {
+        if required {
+            bail!("cluster {url}: {error}");
+        }
+        let _ = writeln!(
+            std::io::stderr(),
+            "warning: cluster {url}: {error}; the tracker would serve alone and try again"
+        );
+    }
     say("ok");
     Ok(())
 }

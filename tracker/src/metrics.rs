@@ -3,11 +3,17 @@
 //! several in one process.
 
 use std::marker::PhantomData;
+use std::sync::Arc;
 
 use prometheus::{
     Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
 };
 use shared::tracker::{Event, RejectReason};
+
+pub(crate) use cluster::{
+    ClusterAnswerDropped, ClusterMetrics, ClusterOfferDropped, Connect, FrameDropped, Kind,
+    Operation,
+};
 
 /// A label with a fixed set of values.
 pub(crate) trait Label: Copy + 'static {
@@ -33,6 +39,9 @@ macro_rules! labels {
         }
     )+};
 }
+
+// Below the macro that it uses.
+mod cluster;
 
 labels! {
     /// Why a connection ended.
@@ -68,8 +77,8 @@ labels! {
     }
     /// Whether a peer has everything.
     Role { Complete = "complete", Incomplete = "incomplete" }
-    /// Where a relayed message went.
-    Scope { Local = "local" }
+    /// Where a relayed message came from: a client here, or one of another node.
+    Scope { Local = "local", Remote = "remote" }
     /// What `/ice.json` answered.
     IceAnswer { Served = "served", Refused = "refused" }
     /// How a reload went.
@@ -146,6 +155,7 @@ pub(crate) struct Metrics {
     pub(crate) reloads: Counters<Reload>,
     pub(crate) ice_requests: Counters<IceAnswer>,
     pub(crate) clock_jumps: IntCounter,
+    pub(crate) cluster: Arc<ClusterMetrics>,
     log_lines_lost: IntCounter,
 }
 
@@ -288,9 +298,17 @@ impl Metrics {
                 .iter()
                 .map(|r| peers.with_label_values(&[r.label()]))
                 .collect(),
-            offers_relayed: b.counters("offers_relayed_total", "scope", "Offers relayed."),
+            offers_relayed: b.counters(
+                "offers_relayed_total",
+                "scope",
+                "Offers written to clients here, from clients here or of another node.",
+            ),
             offers_dropped: b.counters("offers_dropped_total", "reason", "Offers not relayed."),
-            answers_relayed: b.counters("answers_relayed_total", "scope", "Answers relayed."),
+            answers_relayed: b.counters(
+                "answers_relayed_total",
+                "scope",
+                "Answers written to clients here, from clients here or of another node.",
+            ),
             answers_dropped: b.counters("answers_dropped_total", "reason", "Answers not relayed."),
             peers_expired: b.counter("peers_expired_total", "Peers removed for silence."),
             peer_ids_taken_over: b.counter(
@@ -318,6 +336,7 @@ impl Metrics {
                 "clock_jumps_total",
                 "Times that the system's clock was set, or stood still, by more than a second.",
             ),
+            cluster: Arc::new(ClusterMetrics::new(&b)),
             log_lines_lost: b.counter(
                 "log_lines_lost_total",
                 "Log lines that standard error did not take, such as on a full disk.",
@@ -353,7 +372,7 @@ impl Metrics {
 #[derive(Debug, Clone)]
 pub(crate) struct SwarmPeers {
     desc: prometheus::core::Desc,
-    counts: std::sync::Arc<std::sync::Mutex<SwarmSizes>>,
+    counts: Arc<std::sync::Mutex<SwarmSizes>>,
 }
 
 /// Swarms by size.

@@ -15,6 +15,7 @@ use tokio::net::TcpSocket;
 
 use super::{Program, changed, free_port, shipped};
 use crate::binary::process::{Tracker, command};
+use crate::cluster::redis::{Redis, are_together};
 
 /// Longer than the 60 s after which nginx and many load balancers cut a connection by default.
 const LONG_IDLE: Duration = Duration::from_secs(65);
@@ -203,4 +204,57 @@ async fn caddy_as_shipped() {
         root: CertificateDer::from_pem_file(&root).unwrap(),
     };
     serves_through(&proxy, tracker).await;
+}
+
+/// The balancer of compose's profile `cluster`: several nodes behind one Caddy are one tracker.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs Debian's caddy"]
+async fn caddy_spreads_clients_over_the_nodes_of_a_cluster() {
+    let files = TempDir::new();
+    let redis = Redis::start(&[]);
+    let nodes = [(); 2].map(|()| redis.node(&["--trusted-proxy", "127.0.0.0/8"]));
+    are_together(&[&nodes[0], &nodes[1]]).await;
+    let port = free_port();
+    let global = "admin off\n\tskip_install_trust";
+    let caddyfile = changed(
+        &shipped("caddy/Caddyfile"),
+        &[("skip_install_trust", global)],
+    );
+    let caddyfile = files.write("Caddyfile", caddyfile);
+    let upstream = format!("{} {}", nodes[0].address(), nodes[1].address());
+    let mut caddy = Command::new("caddy");
+    caddy
+        .args(["run", "--adapter", "caddyfile", "--config"])
+        .arg(caddyfile)
+        .env("HOME", files.root())
+        .env("XDG_DATA_HOME", files.root())
+        .env("XDG_CONFIG_HOME", files.root())
+        .env("EASYPEERS_DOMAIN", format!("http://localhost:{port}"))
+        .env("EASYPEERS_UPSTREAM", upstream);
+    let _caddy = Program::start(&files, caddy);
+    let address = (Ipv4Addr::LOCALHOST, port).into();
+    until("the balancer listens", || async {
+        tls::connect(address, None).await.is_ok()
+    })
+    .await;
+    let mut clients = Vec::new();
+    for number in 0..10 {
+        let stream = tls::connect(address, None).await.unwrap();
+        let mut client = within("an upgrade", Client::upgrade(stream, "/", &[]))
+            .await
+            .unwrap();
+        client.announce(&Announce::new(hash(1), peer(number))).await;
+        clients.push(client);
+    }
+    for node in &nodes {
+        let connections = node.metric("connections").await;
+        assert!(connections >= 3.0, "{connections} of 10 connections");
+        let mut client = node.client().await;
+        let counted = async {
+            while client.scrape(&[hash(1)]).await[0].incomplete != 10 {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        within("all are counted", counted).await;
+    }
 }

@@ -36,6 +36,7 @@ use self::socket::Listener;
 use self::tls::Tls;
 use crate::access::{Access, AccessError};
 use crate::clock::Clock;
+use crate::cluster;
 use crate::config::{Listen, Settings};
 use crate::hub::Hub;
 use crate::metrics::Reload;
@@ -254,8 +255,12 @@ impl Server {
         }
         let sweeping = CancellationToken::new();
         let sweeper = tokio::spawn(sweep::run(Arc::clone(&self.hub), sweeping.clone()));
+        let alone = CancellationToken::new();
+        let node = tokio::spawn(cluster::run::run(Arc::clone(&self.hub), alone.clone()));
         shutdown.await;
         shutdown::drain(&self.hub, &stop, &sockets).await;
+        alone.cancel();
+        let _ = node.await;
         sweeping.cancel();
         let _ = sweeper.await;
     }

@@ -160,6 +160,8 @@ async fn readyz(State(hub): State<Arc<Hub>>) -> (StatusCode, &'static str) {
         (StatusCode::SERVICE_UNAVAILABLE, "draining\n")
     } else if hub.is_full() {
         (StatusCode::SERVICE_UNAVAILABLE, "full\n")
+    } else if hub.cluster.node().is_some_and(|node| node.is_missed()) {
+        (StatusCode::SERVICE_UNAVAILABLE, "cluster away\n")
     } else {
         (StatusCode::OK, "ready\n")
     }

@@ -20,6 +20,10 @@ const PACE: Duration = Duration::from_millis(100);
 /// Between two looks for answers that are still to come.
 const LOOK: Duration = Duration::from_millis(20);
 
+/// For taking a node's entries out of the directory. What is left then goes on in the background, and
+/// expires in the end.
+const LEAVE_TIMEOUT: Duration = Duration::from_secs(2);
+
 /// How long HTTP requests in flight may take.
 const HTTP_GRACE: Duration = Duration::from_secs(2);
 
@@ -27,6 +31,9 @@ pub(super) async fn drain(hub: &Arc<Hub>, stop: &CancellationToken, sockets: &Ta
     hub.start_draining();
     tracing::info!(connections = hub.connections.len(), "draining");
     let window = hub.settings.drain_timeout;
+    if let Some(node) = hub.cluster.node() {
+        let _ = timeout(LEAVE_TIMEOUT, node.leave()).await;
+    }
     let waited = wait_for_answers(hub, window / 4).await;
     let window = window.saturating_sub(waited);
     // Who came first goes first.
@@ -60,7 +67,10 @@ async fn wait_for_answers(hub: &Hub, most: Duration) -> Duration {
     let since = hub.clock.elapsed();
     loop {
         let waited = hub.clock.elapsed().saturating_sub(since);
-        let awaited = hub.connections.iter().any(|entry| entry.awaits_answer());
+        let here = hub.connections.iter().any(|entry| entry.awaits_answer());
+        let node = hub.cluster.node();
+        let elsewhere = node.is_some_and(|node| node.awaits_answer(hub.clock.now_ms()));
+        let awaited = here || elsewhere;
         if waited >= most || !awaited {
             return waited;
         }

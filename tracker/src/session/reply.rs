@@ -103,7 +103,7 @@ impl Hub {
         );
     }
 
-    pub(super) fn send(&self, connection: &Connection, message: &ServerMessage<'_>) -> bool {
+    pub(crate) fn send(&self, connection: &Connection, message: &ServerMessage<'_>) -> bool {
         Self::with_frame(message, |frame| {
             let sent = connection.send(frame);
             if sent {
@@ -114,7 +114,7 @@ impl Hub {
     }
 
     /// Assembles a message as one frame in the thread's buffer.
-    pub(super) fn with_frame<T>(message: &ServerMessage<'_>, write: impl FnOnce(&[u8]) -> T) -> T {
+    pub(crate) fn with_frame<T>(message: &ServerMessage<'_>, write: impl FnOnce(&[u8]) -> T) -> T {
         FRAME.with_borrow_mut(|buffer| {
             buffer.clear();
             buffer.resize(HEADER_ROOM, 0);
@@ -129,7 +129,7 @@ impl Hub {
     }
 
     /// What an answer must match: the swarm, who was given the offer, who made it, and its id.
-    pub(super) fn offer_key(
+    pub(crate) fn offer_key(
         &self,
         swarm: &InfoHash,
         to: &PeerId,

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::task::Context;
 use std::time::Duration;
 
+use shared::cluster::RelayedAnswer;
 use shared::limits::MAX_OFFERS;
 use shared::tracker::{Announce, Answer, ClientMessage, Event, Scrape, ServerMessage};
 use shared::{InfoHash, PeerId};
@@ -18,6 +19,8 @@ use super::reply::Target;
 use super::state::{Claim, Held, Permit, State, judge};
 use super::{Connection, Handler};
 use crate::access::Verdict;
+use crate::cluster::Others;
+use crate::cluster::urn::Places;
 use crate::hub::Hub;
 use crate::metrics::{AnswerDropped, MessageKind, OfferDropped, Refused, Scope};
 use crate::swarm::members::Presence;
@@ -166,6 +169,10 @@ impl Session {
         } else {
             asked.min(settings.max_offers)
         };
+        let others = hub
+            .cluster
+            .node()
+            .map(|node| node.others(&info_hash, now_ms));
         let mut request = Request {
             info_hash,
             peer_id,
@@ -175,6 +182,7 @@ impl Session {
                 just_completed: event == Event::Completed,
             },
             receivers,
+            others: others.as_ref(),
             now_ms,
             known_only: self.state.peer_count() >= settings.max_swarms_per_connection,
             take_over: false,
@@ -189,16 +197,17 @@ impl Session {
                 hub.metrics.peer_ids_taken_over.inc();
                 outcome = hub.swarms.announce(&request, chosen);
             }
-            let (complete, incomplete) = match outcome {
+            let (mut complete, mut incomplete, places) = match outcome {
                 Outcome::Accepted {
                     complete,
                     incomplete,
                     joined,
+                    places,
                 } => {
                     if joined {
                         self.state.add_peer(info_hash, peer_id);
                     }
-                    (complete, incomplete)
+                    (complete, incomplete, places)
                 }
                 Outcome::TooManySwarms | Outcome::Owned(_) => {
                     let target = Target::announce(info_hash);
@@ -219,6 +228,11 @@ impl Session {
                     return;
                 }
             };
+            if let Some(others) = &others {
+                let elsewhere = others.counts();
+                complete = complete.saturating_add(elsewhere.0);
+                incomplete = incomplete.saturating_add(elsewhere.1);
+            }
             hub.metrics.announces.inc(event);
             let interval = settings.announce_interval.as_secs() as u32;
             let response = ServerMessage::Announced {
@@ -228,7 +242,8 @@ impl Session {
                 incomplete,
             };
             self.hub.send(connection, &response);
-            self.relay_offers(announce, asked, chosen, now_ms);
+            let elsewhere = places.as_ref().zip(others.as_ref());
+            self.relay_offers(announce, asked, chosen, elsewhere, now_ms);
             chosen.clear();
         });
         hub.metrics
@@ -236,19 +251,24 @@ impl Session {
             .observe(started.elapsed().as_secs_f64());
     }
 
-    /// Gives the i-th offer to the i-th chosen peer.
+    /// Gives the i-th offer to the i-th chosen peer; of a node, the i-th offer that stays here, and the
+    /// others to peers elsewhere.
     fn relay_offers(
         &self,
         announce: &Announce<'_>,
         asked: usize,
         chosen: &[(PeerId, Arc<Connection>)],
+        elsewhere: Option<(&Places, &Others)>,
         now_ms: u64,
     ) {
         let Announce {
             info_hash, peer_id, ..
         } = *announce;
         let (mut relayed, mut bytes, mut full, mut gone) = (0, 0, 0, 0);
-        for (offer, (receiver, connection)) in announce.offers.iter().zip(chosen) {
+        let stays = |place: usize| elsewhere.is_none_or(|(places, _)| places.is_local(place));
+        let offers = announce.offers.iter().enumerate();
+        let offers = offers.filter(|(place, _)| stays(*place));
+        for ((_, offer), (receiver, connection)) in offers.zip(chosen) {
             let offer_id = offer.offer_id;
             let message = ServerMessage::Offer {
                 info_hash,
@@ -259,6 +279,9 @@ impl Session {
             let key = self
                 .hub
                 .offer_key(&info_hash, receiver, &peer_id, &offer_id);
+            if let Some(node) = self.hub.cluster.node() {
+                node.forget_origin(key, now_ms);
+            }
             let (pushed, size) = Hub::with_frame(&message, |frame| {
                 let pushed = connection.send_offer(frame, key, now_ms);
                 (pushed, frame.len())
@@ -272,6 +295,13 @@ impl Session {
                 }
             }
         }
+        let limit = asked.min(self.hub.settings.max_offers);
+        let without_peer = match (self.hub.cluster.node(), elsewhere) {
+            (Some(node), Some((places, others))) if !self.hub.is_draining() => {
+                node.relay(announce, limit, places, others, now_ms)
+            }
+            _ => limit - chosen.len(),
+        };
         let metrics = &self.hub.metrics;
         metrics.offers_relayed.add(Scope::Local, relayed);
         metrics.sent_bytes.inc_by(bytes);
@@ -288,14 +318,8 @@ impl Session {
         for (reason, count) in [
             (OfferDropped::Outbox, full),
             (OfferDropped::Gone, gone),
-            (
-                unmatched,
-                asked.min(self.hub.settings.max_offers) - chosen.len(),
-            ),
-            (
-                OfferDropped::Limit,
-                asked.saturating_sub(self.hub.settings.max_offers),
-            ),
+            (unmatched, without_peer),
+            (OfferDropped::Limit, asked - limit),
             (skipped, announce.offers_skipped),
         ] {
             if count > 0 {
@@ -357,8 +381,13 @@ impl Session {
     fn stop(&mut self, connection: &Arc<Connection>, info_hash: InfoHash, peer_id: PeerId) {
         self.state.forget_held(info_hash, peer_id);
         match self.hub.swarms.leave(&info_hash, &peer_id, connection) {
-            Ok((complete, incomplete)) => {
+            Ok((mut complete, mut incomplete)) => {
                 self.state.remove_peer(info_hash, peer_id);
+                if let Some(node) = self.hub.cluster.node() {
+                    let elsewhere = node.counts(&info_hash, self.hub.clock.now_ms());
+                    complete = complete.saturating_add(elsewhere.0);
+                    incomplete = incomplete.saturating_add(elsewhere.1);
+                }
                 self.hub.metrics.announces.inc(Event::Stopped);
                 let interval = self.hub.settings.announce_interval.as_secs() as u32;
                 let response = ServerMessage::Announced {
@@ -400,6 +429,19 @@ impl Session {
                 .refuse(connection, target, Refused::UnsolicitedAnswer, text.into());
             return;
         }
+        if let Some(node) = self.hub.cluster.node()
+            && let Some(origin) = node.take_origin(key, now_ms)
+        {
+            let answer = RelayedAnswer {
+                info_hash,
+                peer_id,
+                to_peer_id,
+                offer_id,
+                answer,
+            };
+            node.answer(origin, answer);
+            return;
+        }
         let Some(offerer) = self.hub.swarms.owner(&info_hash, &to_peer_id) else {
             metrics.answers_dropped.inc(AnswerDropped::Gone);
             return;
@@ -422,7 +464,13 @@ impl Session {
     fn scrape(&self, connection: &Arc<Connection>, scrape: &Scrape) {
         let mut entries = Vec::with_capacity(scrape.info_hashes.len());
         for &info_hash in &scrape.info_hashes {
-            entries.push(self.hub.swarms.scrape(info_hash));
+            let mut entry = self.hub.swarms.scrape(info_hash);
+            if let Some(node) = self.hub.cluster.node() {
+                let (complete, incomplete) = node.counts(&info_hash, self.hub.clock.now_ms());
+                entry.complete = entry.complete.saturating_add(complete);
+                entry.incomplete = entry.incomplete.saturating_add(incomplete);
+            }
+            entries.push(entry);
         }
         self.hub
             .send(connection, &ServerMessage::Scraped(Cow::Owned(entries)));

@@ -152,6 +152,16 @@ impl<C: Clone + PartialEq> Swarm<C> {
         }
     }
 
+    /// How many peers [`choose`](Self::choose) has to choose from.
+    pub(crate) fn eligible(&self, except: &PeerId, incomplete_only: bool) -> usize {
+        let among =
+            |map: &IndexMap<PeerId, Peer<C>>| map.len() - usize::from(map.contains_key(except));
+        match incomplete_only {
+            true => among(&self.incomplete),
+            false => among(&self.incomplete) + among(&self.complete),
+        }
+    }
+
     /// Puts up to `count` distinct random peers other than `except` into `chosen`, every one of
     /// them equally likely at every place. With `incomplete_only`, seeders are passed over. Takes
     /// time in the order of `count`, whatever the size of the swarm.

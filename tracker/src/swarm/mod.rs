@@ -11,6 +11,8 @@ use shared::tracker::ScrapeEntry;
 use shared::{InfoHash, PeerId};
 
 use self::members::{Change, Presence, Swarm};
+use crate::cluster::urn::Places;
+use crate::cluster::{Dirty, Others};
 use crate::metrics::{Metrics, Role, SwarmSizes};
 use crate::session::Connection;
 
@@ -24,6 +26,8 @@ pub(crate) struct Swarms {
     map: DashMap<InfoHash, Swarm<Arc<Connection>>>,
     metrics: Arc<Metrics>,
     max_swarms: usize,
+    /// Of a node: told which counts changed.
+    dirty: Option<Arc<Dirty>>,
 }
 
 /// What an announce wants.
@@ -35,6 +39,8 @@ pub(crate) struct Request<'a> {
     pub(crate) presence: Presence,
     /// Receivers wanted.
     pub(crate) receivers: usize,
+    /// Of a node: peers elsewhere, among whom receivers are drawn too.
+    pub(crate) others: Option<&'a Others>,
     pub(crate) now_ms: u64,
     /// The peer may not be new to this connection's list of swarms: it is full.
     pub(crate) known_only: bool,
@@ -50,6 +56,8 @@ pub(crate) enum Outcome {
         incomplete: u32,
         /// This connection did not own the peer before.
         joined: bool,
+        /// Of a node: which offers are for peers here.
+        places: Option<Places>,
     },
     /// The id belongs to another connection.
     Owned(Arc<Connection>),
@@ -59,11 +67,12 @@ pub(crate) enum Outcome {
 }
 
 impl Swarms {
-    pub(crate) fn new(metrics: Arc<Metrics>, max_swarms: usize) -> Self {
+    pub(crate) fn new(metrics: Arc<Metrics>, max_swarms: usize, dirty: Option<Arc<Dirty>>) -> Self {
         Self {
             map: DashMap::with_shard_amount(SHARDS),
             metrics,
             max_swarms,
+            dirty,
         }
     }
 
@@ -106,22 +115,27 @@ impl Swarms {
         } = *request;
         let change = swarm.announce(peer_id, connection, presence, now_ms);
         self.count(change);
-        if request.receivers > 0 {
-            // Seeders have nothing for each other.
-            let incomplete_only = change.to == Role::Complete;
-            swarm.choose(
-                &peer_id,
-                incomplete_only,
-                request.receivers,
-                &mut rand::rng(),
-                chosen,
-            );
+        // Seeders have nothing for each other.
+        let incomplete_only = change.to == Role::Complete;
+        let places = request.others.map(|others| {
+            let here = swarm.eligible(&peer_id, incomplete_only);
+            others.places(here, incomplete_only, request.receivers)
+        });
+        let receivers = places.map_or(request.receivers, |places| places.local());
+        if receivers > 0 {
+            let mut rng = rand::rng();
+            swarm.choose(&peer_id, incomplete_only, receivers, &mut rng, chosen);
         }
         let (complete, incomplete) = swarm.counts();
+        drop(entry);
+        if change.from != Some(change.to) {
+            self.changed(request.info_hash);
+        }
         Outcome::Accepted {
             complete,
             incomplete,
             joined,
+            places,
         }
     }
 
@@ -137,7 +151,8 @@ impl Swarms {
             return Ok((0, 0));
         };
         let swarm = entry.value_mut();
-        match swarm.remove(peer_id, connection) {
+        let removed = swarm.remove(peer_id, connection);
+        match removed {
             Some(role) => self.metrics.peers(role).dec(),
             None => {
                 if let Some(owner) = swarm.owner(peer_id) {
@@ -154,6 +169,9 @@ impl Swarms {
                 .is_some()
         {
             self.metrics.swarms.dec();
+        }
+        if removed.is_some() {
+            self.changed(*info_hash);
         }
         Ok(counts)
     }
@@ -180,7 +198,8 @@ impl Swarms {
     /// been silent since `silent_ms`, and swarms that are empty then.
     pub(crate) fn expire(&self, oldest_announce_ms: u64, silent_ms: u64) {
         let mut sizes = SwarmSizes::default();
-        self.map.retain(|_, swarm| {
+        let mut changed = Vec::new();
+        self.map.retain(|info_hash, swarm| {
             let (complete, incomplete) = swarm.expire(|peer| {
                 peer.announced_ms < oldest_announce_ms
                     && (peer.connection.heard_ms() < silent_ms || peer.connection.has_ended())
@@ -190,6 +209,9 @@ impl Swarms {
             self.metrics
                 .peers_expired
                 .inc_by((complete + incomplete) as u64);
+            if complete + incomplete > 0 && self.dirty.is_some() {
+                changed.push(*info_hash);
+            }
             if swarm.is_empty() {
                 self.metrics.swarms.dec();
             } else {
@@ -198,6 +220,36 @@ impl Swarms {
             !swarm.is_empty()
         });
         self.metrics.swarm_peers.set(sizes);
+        changed
+            .into_iter()
+            .for_each(|info_hash| self.changed(info_hash));
+    }
+
+    /// Puts up to `count` random peers other than `except` into `chosen`: for offers that come from
+    /// another node.
+    pub(crate) fn choose(
+        &self,
+        info_hash: &InfoHash,
+        except: &PeerId,
+        incomplete_only: bool,
+        count: usize,
+        chosen: &mut Vec<(PeerId, Arc<Connection>)>,
+    ) {
+        if let Some(swarm) = self.map.get(info_hash) {
+            swarm.choose(except, incomplete_only, count, &mut rand::rng(), chosen);
+        }
+    }
+
+    /// Calls `visit` with every swarm, under a lock: it must not look at swarms.
+    pub(crate) fn each(&self, mut visit: impl FnMut(InfoHash)) {
+        self.map.iter().for_each(|swarm| visit(*swarm.key()));
+    }
+
+    /// No lock may be held.
+    fn changed(&self, info_hash: InfoHash) {
+        if let Some(dirty) = &self.dirty {
+            dirty.mark(info_hash);
+        }
     }
 
     fn count(&self, change: Change) {
