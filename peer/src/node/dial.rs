@@ -118,6 +118,7 @@ impl Swarm {
             } => {
                 let size = complete.saturating_add(incomplete) as usize;
                 self.mesh_input(mesh::Input::SwarmSize(size));
+                self.tell_need();
                 Input::SwarmSize { tracker, size }
             }
             TrackerEvent::Offer {

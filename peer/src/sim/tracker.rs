@@ -146,6 +146,7 @@ impl Turn<'_> {
         let (tracker, size) = (TrackerId::new(0), self.world.tracker.members.len());
         self.mesh(crate::mesh::Input::SwarmSize(size));
         self.signal(Input::SwarmSize { tracker, size });
+        self.tell_need();
     }
 
     pub(super) fn tell_need(&mut self) {

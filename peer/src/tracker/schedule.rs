@@ -17,8 +17,11 @@ const PAUSE: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs
 /// Longest pause of a peer that the tracker's return means most to.
 const LONELY: Duration = Duration::from_secs(20);
 
-/// A peer that is alone announces so often before its pauses grow.
+/// Pauses of a peer that has no link although there are others: those whom its offers found may have
+/// had no room, others have. So often the first, then doubled, then the second; after so many as if alone.
+const OUTSIDE: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(5));
 const SOON: u32 = 6;
+const GIVE_UP: u32 = 60;
 
 /// After being asked to announce, this long for the offers.
 const ANSWER: Duration = Duration::from_secs(8);
@@ -26,8 +29,10 @@ const ANSWER: Duration = Duration::from_secs(8);
 /// How many links a peer misses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Need {
-    /// It has none.
+    /// It has none, and nobody else is known to be there.
     Alone,
+    /// It has none, and there are others.
+    Outside,
     /// It has fewer than half, and there are others.
     Needy,
     /// It has some.
@@ -40,7 +45,11 @@ impl Need {
     /// Of a peer with so many links, in a swarm that a tracker says to be so large.
     pub(crate) const fn new(links: usize, max_peers: usize, swarm: usize) -> Self {
         if links == 0 {
-            Self::Alone
+            if swarm > 1 {
+                Self::Outside
+            } else {
+                Self::Alone
+            }
         } else if links >= max_peers {
             Self::Full
         } else if links * 2 < max_peers && swarm > links + 1 {
@@ -62,7 +71,7 @@ impl Backoff {
     /// The next pause; `random` is uniform in [0, 1).
     pub(crate) fn next(&mut self, need: Need, random: f64) -> Duration {
         let longest = match need {
-            Need::Alone | Need::Needy => LONELY,
+            Need::Alone | Need::Outside | Need::Needy => LONELY,
             Need::Hungry | Need::Full => PAUSE.1,
         };
         let pause = PAUSE.0.saturating_mul(1 << self.tries.min(6)).min(longest);
@@ -87,8 +96,8 @@ pub(crate) struct Schedule {
     next: Now,
     last: Option<Now>,
     alone: Backoff,
-    /// Announces that follow each other closely.
-    soon: u32,
+    /// Announces since it is outside.
+    outside: u32,
 }
 
 impl Schedule {
@@ -100,7 +109,7 @@ impl Schedule {
             next: Now::ZERO,
             last: None,
             alone: Backoff::default(),
-            soon: SOON,
+            outside: 0,
         }
     }
 
@@ -151,12 +160,13 @@ impl Schedule {
         if need == self.need {
             return;
         }
-        self.need = need;
+        let before = std::mem::replace(&mut self.need, need);
         self.alone.reset();
-        self.soon = SOON;
+        self.outside = 0;
+        let linked = !matches!(before, Need::Alone | Need::Outside);
         match self.last {
             // The last link is gone: at once.
-            Some(_) if need == Need::Alone => self.next = now,
+            Some(_) if linked && matches!(need, Need::Alone | Need::Outside) => self.next = now,
             Some(last) if need == Need::Needy => self.next = now.max(last + URGENT),
             Some(_) => self.plan(now, random),
             None => {}
@@ -166,14 +176,13 @@ impl Schedule {
     fn plan(&mut self, now: Now, random: f64) {
         let last = self.last.unwrap_or(now);
         self.next = match self.need {
-            Need::Alone => {
-                // Those whom the first offers found may have had no room, others have.
-                if self.soon > 0 {
-                    self.soon -= 1;
-                    self.alone.reset();
-                }
-                now + self.alone.next(Need::Full, random)
+            Need::Outside if self.outside < GIVE_UP => {
+                self.outside += 1;
+                let doublings = self.outside.saturating_sub(SOON).min(8);
+                let pause = OUTSIDE.0.saturating_mul(1 << doublings).min(OUTSIDE.1);
+                now + pause.mul_f64(1.0 - random / 4.0)
             }
+            Need::Alone | Need::Outside => now + self.alone.next(Need::Full, random),
             Need::Needy | Need::Hungry | Need::Full => (last + self.pause()).max(now),
         };
     }
@@ -241,18 +250,21 @@ mod tests {
         schedule.announced(s(0), 0.0);
         schedule.set_need(Need::Alone, s(10), 0.0);
         assert_eq!(schedule.due(), s(10));
-        for (at, due) in [
-            (10, 11),
-            (11, 12),
-            (12, 13),
-            (13, 14),
-            (14, 15),
-            (15, 16),
-            (16, 18),
-            (18, 22),
-        ] {
+        for (at, due) in [(10, 11), (11, 13), (13, 17)] {
             schedule.announced(s(at), 0.0);
             assert_eq!(schedule.due(), s(due));
         }
+        // Others are there.
+        schedule.set_need(Need::Outside, s(13), 0.0);
+        assert_eq!(schedule.due(), s(14));
+        for pause in [1, 1, 1, 1, 1, 2, 4, 5, 5] {
+            let at = schedule.due();
+            schedule.announced(at, 0.0);
+            assert_eq!(schedule.due(), at + s(pause));
+        }
+        for _ in 0..GIVE_UP {
+            schedule.announced(s(100), 0.0);
+        }
+        assert!(schedule.due() > s(110), "nobody can be reached");
     }
 }

@@ -19,7 +19,7 @@ impl Swarm {
         self.tell_status();
     }
 
-    pub(super) fn tell_need(&self) {
+    pub(in crate::node) fn tell_need(&self) {
         let links = self.mesh.neighbors().count();
         let need = Need::new(links, self.mesh.max_peers(), self.mesh.swarm_size());
         self.trackers.set_need(need);
