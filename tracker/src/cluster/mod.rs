@@ -5,18 +5,21 @@
 //! it elsewhere; what its offers need of other nodes is left to the tasks of [`run`]. The engine is a
 //! [`relay::Relay`]; what is on it is in docs/architecture.md.
 
+mod beats;
+mod directory;
 mod dirty;
 mod inbox;
 mod ledger;
 mod memory;
 mod nodes;
+mod others;
 mod outgoing;
 mod queue;
 #[cfg(feature = "redis")]
 mod redis;
 pub(crate) mod relay;
 pub(crate) mod run;
-mod tasks;
+mod traffic;
 mod url;
 pub(crate) mod urn;
 mod views;
@@ -34,12 +37,14 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 pub(crate) use self::dirty::Dirty;
+pub(crate) use self::others::Others;
 pub use self::url::{ClusterUrl, ClusterUrlError};
 
 use self::dirty::Written;
 use self::inbox::Inbox;
 use self::ledger::Ledger;
 use self::nodes::Nodes;
+use self::others::{Standing, eligible};
 use self::outgoing::Outgoing;
 use self::relay::{Engine, RelayError, Write};
 use self::urn::{Places, Urn};
@@ -103,66 +108,6 @@ pub async fn check_cluster(url: &ClusterUrl) -> Result<(), ClusterUrlError> {
         .map_err(told)?;
     relay.nodes().await.map_err(told)?;
     Ok(())
-}
-
-/// What other nodes have of a swarm, at the moment of an announce.
-#[derive(Debug)]
-pub(crate) struct Others {
-    parts: Arc<[Part]>,
-    standing: Standing,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Standing {
-    /// Offers are shared out by it at once.
-    Fresh,
-    /// The same, but if there are more offers than peers, read first: someone may have come.
-    Seen,
-    /// Read, and share out by what comes then.
-    Aged,
-    /// The engine is away.
-    Away,
-}
-
-impl Others {
-    /// Seeders and leechers elsewhere.
-    pub(crate) fn counts(&self) -> (u32, u32) {
-        let add = |(complete, incomplete): (u32, u32), part: &Part| {
-            (
-                complete.saturating_add(part.complete),
-                incomplete.saturating_add(part.incomplete),
-            )
-        };
-        self.parts.iter().fold((0, 0), add)
-    }
-
-    /// Peers elsewhere that offers may go to.
-    fn eligible(&self, incomplete_only: bool) -> u64 {
-        if self.standing == Standing::Away {
-            return 0;
-        }
-        let parts = self.parts.iter();
-        parts
-            .map(|part| u64::from(eligible(part, incomplete_only)))
-            .sum()
-    }
-
-    /// Draws who gets `wanted` offers: `here` peers of this node, and those elsewhere.
-    pub(crate) fn places(&self, here: usize, incomplete_only: bool, wanted: usize) -> Places {
-        Places::draw(
-            here,
-            self.eligible(incomplete_only),
-            wanted,
-            &mut rand::rng(),
-        )
-    }
-}
-
-fn eligible(part: &Part, incomplete_only: bool) -> u32 {
-    match incomplete_only {
-        true => part.incomplete,
-        false => part.incomplete.saturating_add(part.complete),
-    }
 }
 
 /// This tracker as a node.

@@ -9,8 +9,9 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
+use super::beats::Beats;
 use super::relay::{Relay, RelayError};
-use super::{Node, tasks};
+use super::{Node, directory, traffic};
 use crate::hub::Hub;
 use crate::metrics::{Connect, Operation};
 
@@ -33,7 +34,7 @@ pub(crate) async fn run(hub: Arc<Hub>, stop: CancellationToken) {
     let Some(node) = hub.cluster.node().cloned() else {
         return;
     };
-    let receiving = tokio::spawn(tasks::receive(Arc::clone(&hub)));
+    let receiving = tokio::spawn(traffic::receive(Arc::clone(&hub)));
     tokio::select! {
         () = stop.cancelled() => {}
         () = Box::pin(connect_again_and_again(&hub, &node, &stop)) => {}
@@ -84,7 +85,7 @@ async fn serve(
 ) -> Option<RelayError> {
     // The directory's clock and the other nodes first: what is written and read needs both.
     node.pong.store(0, Ordering::Relaxed);
-    let mut beats = tasks::Beats::new(hub, relay);
+    let mut beats = Beats::new(hub, relay);
     if let Err(error) = beats.beat().await {
         node.metrics.errors.inc(Operation::Beat);
         return Some(error);
@@ -94,9 +95,9 @@ async fn serve(
     let (hub, link) = (|| Arc::clone(hub), || Arc::clone(relay));
     let mut tasks = JoinSet::new();
     tasks.spawn(beats.run());
-    tasks.spawn(tasks::flush(hub(), link()));
-    tasks.spawn(tasks::read(hub(), link()));
-    tasks.spawn(tasks::send(Arc::clone(node), link()));
+    tasks.spawn(directory::flush(hub(), link()));
+    tasks.spawn(directory::read(hub(), link()));
+    tasks.spawn(traffic::send(Arc::clone(node), link()));
     tokio::select! {
         Some(ended) = tasks.join_next() => match ended {
             Ok(error) => Some(error),
@@ -137,4 +138,13 @@ impl Node {
         super::lock(&self.written).drain();
         hub.swarms.each(|info_hash| self.dirty.mark(info_hash));
     }
+}
+
+pub(super) fn node_of(hub: &Hub) -> Option<&Arc<Node>> {
+    hub.cluster.node()
+}
+
+/// A task that has nothing to do: never, since only nodes have tasks.
+pub(super) fn no_node() -> RelayError {
+    RelayError("this tracker is no node".into())
 }
