@@ -22,6 +22,9 @@ const INTERVAL: Duration = Duration::from_secs(30);
 /// What is younger may still be on its way.
 const FRESH_MS: u64 = 2000;
 
+/// After the first comparison of a link: for what was too young then.
+const AGAIN: Duration = Duration::from_secs(3);
+
 /// Comparisons of one neighbour are answered no faster.
 const SPACING: Duration = Duration::from_secs(1);
 
@@ -75,7 +78,8 @@ impl Mesh {
         let (count, fold) = self.gossip.cache.summary(span);
         for id in due {
             if let Some(link) = self.links.get_mut(&id) {
-                link.compared.due = Some(now + INTERVAL);
+                let young = link.up_since.is_some_and(|up| now < up + AGAIN);
+                link.compared.due = Some(now + if young { AGAIN } else { INTERVAL });
                 link.compared.asked = Some(span);
             }
             let digest = Digest {

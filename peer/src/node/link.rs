@@ -64,6 +64,9 @@ pub(crate) struct Task {
     pub(crate) limits: Limits,
 }
 
+/// How long what has arrived on a closed link is read: the node may be busy.
+const LAST_WORDS: Duration = Duration::from_secs(10);
+
 /// How fast a neighbour is read.
 struct Throttle {
     clock: Clock,
@@ -95,6 +98,17 @@ impl Throttle {
     }
 }
 
+/// Why nothing more is written.
+#[derive(Debug, Clone, Copy)]
+enum Wrote {
+    /// There is nothing more to say.
+    All,
+    /// The link is closed.
+    Refused,
+    /// The neighbour takes nothing.
+    Stalled,
+}
+
 impl Task {
     /// Runs until the link is closed by either side; [`FromLink::Closed`] is the last thing told.
     pub(crate) async fn run(self, link: Link) {
@@ -105,10 +119,16 @@ impl Task {
             nonce: rt::random(),
         };
         let (sender, receiver) = link.split();
+        let mut read = Box::pin(self.read(channel, receiver));
         let closed = tokio::select! {
-            closed = self.read(channel, receiver) => closed,
-            () = self.write(&sender) => None,
+            closed = &mut read => closed,
+            wrote = self.write(&sender) => match wrote {
+                Wrote::All | Wrote::Stalled => None,
+                // The other side has closed. What it said before is still here, and read to its end.
+                Wrote::Refused => rt::timeout(LAST_WORDS, &mut read).await.flatten(),
+            },
         };
+        drop(read);
         if closed.is_some() {
             // What is still to be said, such as a goodbye, has a chance to arrive.
             self.outbox.close();
@@ -185,7 +205,7 @@ impl Task {
     }
 
     /// Writes what the outbox holds, until it is closed and empty or the neighbour is too slow.
-    async fn write(&self, sender: &LinkSender) {
+    async fn write(&self, sender: &LinkSender) -> Wrote {
         while let Some(batch) = next(&self.outbox).await {
             let order = std::sync::atomic::Ordering::Relaxed;
             self.traffic.sent.fetch_add(batch.len() as u64, order);
@@ -193,14 +213,15 @@ impl Task {
                 Some(Ok(())) => {}
                 Some(Err(error)) => {
                     tracing::debug!(%error, "link cannot be written to");
-                    return;
+                    return Wrote::Refused;
                 }
                 None => {
                     tracing::debug!("neighbour does not read, closing");
-                    return;
+                    return Wrote::Stalled;
                 }
             }
         }
+        Wrote::All
     }
 
     /// The node takes its time, and so the neighbour must: nothing is read meanwhile.
