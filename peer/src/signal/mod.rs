@@ -8,10 +8,14 @@
 //! - Offers of others are answered while links are wanted, a bounded number a minute, and not those
 //!   of neighbours, of peers that are being connected to already, or of peers that just failed.
 //!
+//! - `offers`: those of ours, for whoever answers first.
+//! - `economy`: how many an announce is worth.
+//!
 //! Invariants: one attempt to answer a peer at a time; no more attempts than links wanted, those that
 //! the mesh asks for aside; every attempt ends, by its driver or by its deadline; every map is bounded.
 
 mod economy;
+mod offers;
 #[cfg(test)]
 mod tests;
 
@@ -19,8 +23,8 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
+use rand::SeedableRng;
 use rand::rngs::StdRng;
-use rand::{RngExt, SeedableRng};
 use shared::{OfferId, PeerId};
 
 use crate::map::Map;
@@ -29,30 +33,14 @@ use crate::mesh::seen::Recent;
 use crate::tracker::TrackerId;
 use economy::Economy;
 
-/// Most offers that wait for an answer. Browsers allow few connections in a page's life, and each
-/// costs a socket. A newcomer needs two members that take it in; each finds it a second link.
-const POOL: usize = 2;
-
-/// Of a peer without a link.
-const ALONE: usize = 3;
-
 /// Age at which an offer is dropped. Trackers and NATs forget after about a minute.
 const OFFER_AGE: Duration = Duration::from_secs(50);
-
-/// An offer is not sent out again this long before it is dropped: answers take time.
-const OFFER_REST: Duration = Duration::from_secs(10);
-
-/// How long an announce waits for offers that are being made.
-const PATIENCE: Duration = Duration::from_secs(3);
 
 /// Deadline of whoever makes an offer or an answer.
 const MAKE: Duration = Duration::from_secs(20);
 
 /// Deadline of a connection, its handshakes included.
 const OPEN: Duration = Duration::from_secs(70);
-
-/// Age at which an offer to one peer over the mesh is dropped.
-const INVITED: Duration = Duration::from_secs(15);
 
 /// Answers a minute, in all and to one peer.
 const ANSWERS: usize = 10;
@@ -386,49 +374,9 @@ impl Signal {
         }
     }
 
-    /// Drops the offers that are for whoever answers first; those that are still being made, anew.
-    fn renew_offers(&mut self, now: Now) {
-        let making = |attempt: &&Attempt| matches!(attempt.stage, Stage::Offering);
-        let strangers = |attempt: &&Attempt| attempt.invited.is_none();
-        let again = self.attempts.values().filter(strangers).filter(making);
-        let again = again.count();
-        let out = &mut self.out;
-        self.attempts.retain(|attempt, state| {
-            let offered = matches!(state.stage, Stage::Offered { .. } | Stage::Offering);
-            let stale = offered && state.invited.is_none();
-            if stale {
-                out.push_back(Output::Drop { attempt: *attempt });
-            }
-            !stale
-        });
-        for _ in 0..again {
-            let attempt = self.start(now + MAKE, Stage::Offering, None);
-            self.out.push_back(Output::MakeOffer { attempt });
-        }
-    }
-
     fn is_connecting(&self, peer: PeerId) -> bool {
         let mut peers = self.attempts.values().map(Attempt::peer);
         peers.any(|other| other == Some(peer))
-    }
-
-    fn on_due(&mut self, now: Now, tracker: TrackerId, want: usize) {
-        // What has no link yet tries one more with each announce, since those found may never connect.
-        let (pool, most) = match self.alone {
-            0 => (POOL, want),
-            announces => (ALONE, want.min(ALONE - 1 + announces)),
-        };
-        let target = pool.min(most.saturating_sub(self.busy()));
-        for _ in self.pool(now)..target {
-            let attempt = self.start(now + MAKE, Stage::Offering, None);
-            self.out.push_back(Output::MakeOffer { attempt });
-        }
-        self.waiting.retain(|waiting| waiting.tracker != tracker);
-        self.waiting.push(Waiting {
-            tracker,
-            // A peer that wants no link announces with what it has: nothing, or soon nothing.
-            deadline: if want == 0 { now } else { now + PATIENCE },
-        });
     }
 
     /// Attempts that may become links.
@@ -437,70 +385,6 @@ impl Signal {
             .values()
             .filter(|attempt| attempt.peer().is_some())
             .count()
-    }
-
-    /// Offers that are being made or can be sent out.
-    fn pool(&self, now: Now) -> usize {
-        let counts = |attempt: &&Attempt| match attempt.stage {
-            _ if attempt.invited.is_some() => false,
-            Stage::Offering => true,
-            Stage::Offered { .. } => now + OFFER_REST < attempt.deadline,
-            Stage::Answering { .. } | Stage::Opening { .. } => false,
-        };
-        self.attempts.values().filter(counts).count()
-    }
-
-    fn on_offer_made(&mut self, now: Now, id: AttemptId, sdp: Arc<str>) {
-        let offer_id = OfferId::new(self.rng.random());
-        match self.attempts.get_mut(&id) {
-            Some(attempt) if matches!(attempt.stage, Stage::Offering) => {
-                let offer_id = attempt.exchange.unwrap_or(offer_id);
-                if let Some(peer) = attempt.invited {
-                    let sdp = Arc::clone(&sdp);
-                    self.out.push_back(Output::SendOffer {
-                        peer,
-                        offer_id,
-                        sdp,
-                    });
-                    attempt.deadline = now + INVITED;
-                } else {
-                    attempt.deadline = now + OFFER_AGE;
-                }
-                attempt.stage = Stage::Offered { offer_id, sdp };
-            }
-            _ => self.out.push_back(Output::Drop { attempt: id }),
-        }
-    }
-
-    /// Tells the trackers that wait, unless offers for them are being made.
-    fn announce(&mut self, now: Now) {
-        if self.waiting.is_empty() {
-            return;
-        }
-        let making = self
-            .attempts
-            .values()
-            .any(|attempt| matches!(attempt.stage, Stage::Offering) && attempt.invited.is_none());
-        let offers: Vec<(OfferId, Arc<str>)> = self
-            .attempts
-            .values()
-            .filter(|attempt| attempt.invited.is_none() && now + OFFER_REST < attempt.deadline)
-            .filter_map(|attempt| match &attempt.stage {
-                Stage::Offered { offer_id, sdp } => Some((*offer_id, Arc::clone(sdp))),
-                _ => None,
-            })
-            .collect();
-        let out = &mut self.out;
-        self.waiting.retain(|waiting| {
-            let ready = !making || waiting.deadline <= now;
-            if ready {
-                out.push_back(Output::Announce {
-                    tracker: waiting.tracker,
-                    offers: offers.clone(),
-                });
-            }
-            !ready
-        });
     }
 
     /// Whether an offer of this peer is taken.

@@ -1,3 +1,6 @@
+use rand::RngExt;
+
+use super::offers::POOL;
 use super::*;
 
 const ME: PeerId = PeerId::new([0; 20]);
