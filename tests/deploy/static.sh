@@ -56,14 +56,14 @@ wait_for() {
   done
 }
 
-"${in_bare[@]}" /tracker --version | grep -q 0123456789ab
+"${in_bare[@]}" /tracker --version | grep 0123456789ab >/dev/null
 "${in_bare[@]}" /tracker --listen 127.0.0.1:0 >"$log/tracker" 2>"$log/tracker.said" &
 tracker=$!
 pids+=("$tracker")
 wait_for '^websocket' "$log/tracker"
 address=$(sed -n 's|^websocket  ws://||p' "$log/tracker")
-curl -fsS "http://$address/" | grep -q '<title>'
-curl -fsS "http://$address/metrics" | grep -q '^easypeers_tracker_connections 0$'
+curl -fsS "http://$address/" | grep '<title>' >/dev/null
+curl -fsS "http://$address/metrics" | grep '^easypeers_tracker_connections 0$' >/dev/null
 "${in_bare[@]}" /tracker healthcheck --listen "$address"
 # Under sudo the process is sudo's child.
 [ "$(id -u)" -ne 0 ] || grep -q '^Uid:[[:space:]]*65534' "/proc/$tracker/status"
