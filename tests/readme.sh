@@ -12,6 +12,7 @@ output=$folder/tracker
 # chooses the features of what both need by the packages that it is asked for.
 cargo build --release --locked -p tracker
 cargo build --release --locked -p peer
+: >"$output"
 $command -- --listen 127.0.0.1:0 >"$output" 2>&1 &
 pid=$!
 trap 'kill "$pid" 2>/dev/null || true; rm -rf "$folder"' EXIT

@@ -9,6 +9,7 @@ root=()
 bare=$(mktemp -d)
 context=$PWD/target/static/context
 log=$(mktemp -d)
+touch "$log"/{tracker,one}{,.said}
 pids=()
 finish() {
   for pid in "${pids[@]}"; do kill "$pid" 2>/dev/null || true; done
