@@ -58,8 +58,9 @@ const SHUNNED: [Duration; 3] = [
 const FAILURES: usize = 1024;
 const FAILURE_AGE: Duration = Duration::from_secs(600);
 
-/// Offers of others that are remembered, so that one that comes twice is answered once.
-const OFFERS_SEEN: usize = 1024;
+/// Offers of others that were answered, so that one that comes twice is answered once. One that was not
+/// may be the next time.
+const OFFERS_TAKEN: usize = 1024;
 
 /// What a core needs to know at its start.
 #[derive(Debug, Clone, Copy)]
@@ -231,7 +232,7 @@ pub(crate) struct Signal {
     waiting: Vec<Waiting>,
     /// Answers of the last minute.
     answered: VecDeque<(Now, PeerId)>,
-    offers_seen: Recent<(PeerId, OfferId), ()>,
+    offers_taken: Recent<(PeerId, OfferId), ()>,
     failures: Recent<PeerId, Failures>,
     economy: Economy,
     rng: StdRng,
@@ -247,7 +248,7 @@ impl Signal {
             alone: 0,
             waiting: Vec::new(),
             answered: VecDeque::new(),
-            offers_seen: Recent::new(OFFERS_SEEN, OFFER_AGE + MINUTE),
+            offers_taken: Recent::new(OFFERS_TAKEN, OFFER_AGE + MINUTE),
             failures: Recent::new(FAILURES, FAILURE_AGE),
             economy: Economy::default(),
             rng: StdRng::seed_from_u64(settings.seed),
@@ -283,10 +284,11 @@ impl Signal {
                 sdp,
                 want,
             } => {
-                let new = self.offers_seen.insert(now, (peer, offer_id), ());
+                let new = !self.offers_taken.contains(&(peer, offer_id));
                 let mesh = via == Via::Mesh;
                 let exchange = mesh.then_some(offer_id);
                 if new && !is_neighbor(&peer) && self.answers(now, peer, want, mesh) {
+                    self.offers_taken.insert(now, (peer, offer_id), ());
                     if !mesh {
                         self.answered.push_back((now, peer));
                     }

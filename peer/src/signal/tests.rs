@@ -116,6 +116,16 @@ fn offers_of_other_servers_are_made_anew() {
 }
 
 #[test]
+fn an_offer_that_was_not_taken_may_be_the_next_time() {
+    let mut signal = signal();
+    let attempt = answering(&signal.offer(s(0), peer(1), 1));
+    signal.give(s(0), Input::AnswerFailed { attempt });
+    assert!(signal.offer(s(1), peer(1), 2).is_empty(), "just failed");
+    answering(&signal.offer(s(6), peer(1), 2));
+    assert!(signal.offer(s(7), peer(1), 2).is_empty(), "answered once");
+}
+
+#[test]
 fn the_first_answer_takes_the_offer() {
     let mut signal = signal();
     let offers = signal.due(s(0), 6);
