@@ -265,8 +265,8 @@ test('8 tabs and 3 native peers with 3 links each: everybody gets everything onc
   let members = [...tabs, ...peers]
   await whole('joined', members)
   await round('first', members)
-  // Two more for a while, as long as neighbours are exchanged.
-  for (const tab of tabs) await until('three links', async () => await tab.links() <= 3)
+  // Two more for a while, as long as neighbours are exchanged: three tries of 17 s at most.
+  for (const tab of tabs) await until('three links', async () => await tab.links() <= 3, 90_000)
 
   // A tab is closed by its user: it says goodbye.
   const [closed] = tabs.splice(2, 1)
