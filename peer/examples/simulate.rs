@@ -12,6 +12,7 @@
     reason = "printing is what it is for"
 )]
 
+use std::alloc::System;
 use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -19,6 +20,11 @@ use std::process::ExitCode;
 use anyhow::{Context, bail};
 use clap::Parser;
 use easypeers::sim::{Baseline, Progress, Report, Scenario, run};
+use stats_alloc::{INSTRUMENTED_SYSTEM, StatsAlloc};
+
+/// Counts what is allocated.
+#[global_allocator]
+static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
 
 /// Runs meshes of thousands of peers in virtual time.
 #[derive(Debug, Parser)]
@@ -133,7 +139,12 @@ fn simulate(scenario: &Scenario, arguments: &Arguments) -> Report {
             let _ = std::io::stderr().flush();
         }
     };
-    let report = run(scenario, arguments.peers, arguments.seed, &mut progress);
+    let heap = || {
+        let stats = ALLOCATOR.stats();
+        stats.bytes_allocated - stats.bytes_deallocated
+    };
+    let (peers, seed) = (arguments.peers, arguments.seed);
+    let report = run(scenario, peers, seed, &mut progress, Some(heap));
     if terminal {
         eprint!("\r\x1b[K");
     }

@@ -2,6 +2,9 @@
 //! simulation a hundred thousand peers, so that what a map takes while it is small counts, and so does the code
 //! of each kind of map in a browser.
 
+/// Up to so many entries there is room for no more than there are.
+const FEW: usize = 8;
+
 /// Entries in order of their keys.
 #[derive(Debug)]
 pub(crate) struct Map<K, V> {
@@ -40,6 +43,9 @@ impl<K: Ord, V> Map<K, V> {
         match self.find(&key) {
             Ok(at) => Some(std::mem::replace(&mut self.entries[at].1, value)),
             Err(at) => {
+                if self.entries.len() < FEW {
+                    self.entries.reserve_exact(1);
+                }
                 self.entries.insert(at, (key, value));
                 None
             }
@@ -57,6 +63,9 @@ impl<K: Ord, V> Map<K, V> {
 
     pub(crate) fn retain(&mut self, mut keep: impl FnMut(&K, &mut V) -> bool) {
         self.entries.retain_mut(|(key, value)| keep(key, value));
+        if self.entries.is_empty() {
+            self.entries = Vec::new();
+        }
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&K, &V)> {

@@ -415,9 +415,9 @@ export class Lab {
     return this.openUrl(`${this.tracker.http}#${topic}`, contextOptions, 'own page')
   }
 
-  /** A page with a browser peer in it; calls on it run in the page. */
-  async browserPeer (topic, options) {
-    return pagePeer(await this.open('peer', '#' + this.tracker.http), topic, options)
+  /** A page with a browser peer in it, `script` before it; calls on it run in the page. */
+  async browserPeer (topic, options, script) {
+    return pagePeer(await this.open('peer', '#' + this.tracker.http, script), topic, options)
   }
 
   /** Ends one test: closes its pages, then fails if any of them met an error. */

@@ -48,6 +48,9 @@ pub(super) struct Beacons {
     /// Slots in a row in which nobody but us spoke.
     alone: u32,
     others: bool,
+    /// When we last missed two links or more: what was heard until then may have come from the other side
+    /// of what broke.
+    shaken: Option<Now>,
 }
 
 impl Beacons {
@@ -59,6 +62,13 @@ impl Beacons {
 impl Mesh {
     const fn slot_of(ms: u64) -> u64 {
         ms / SLOT_MS
+    }
+
+    /// A link was lost.
+    pub(super) fn note_shaken(&mut self, now: Now) {
+        if self.missing() > 1 {
+            self.beacons.shaken = Some(now);
+        }
     }
 
     /// When the slot ends, or we speak.
@@ -76,6 +86,7 @@ impl Mesh {
         let slot = Self::slot_of(self.wall_ms(now));
         if slot != self.beacons.slot {
             self.start_slot(now, slot);
+            self.expire(now);
         }
         if self.beacons.due.is_some_and(|due| due <= now) {
             self.beacons.due = None;
@@ -174,6 +185,16 @@ impl Mesh {
             return;
         }
         if ours().any(|mark| marks.contains(mark)) {
+            let since = self
+                .beacons
+                .shaken
+                .map(|at| Self::slot_of(self.wall_ms(at)));
+            let after = |slot: u64| since.is_none_or(|since| slot > since);
+            if ours().any(|mark| after(mark.0) && marks.contains(mark)) {
+                self.on_same_mesh(now, link);
+            } else {
+                self.on_other_mesh(now, link);
+            }
             return;
         }
         let mut both: Vec<u64> = ours().map(|(slot, _)| *slot).collect();
@@ -182,5 +203,6 @@ impl Mesh {
         if both.len() >= 2 {
             self.merge(now, link);
         }
+        self.on_other_mesh(now, link);
     }
 }

@@ -28,6 +28,10 @@ const AGAIN: Duration = Duration::from_secs(3);
 /// Comparisons of one neighbour are answered no faster.
 const SPACING: Duration = Duration::from_secs(1);
 
+/// Messages that a neighbour must have had for two seconds and more without passing them on, for us to
+/// look for another. One or two are lost now and then, where links break.
+const DEPRIVED: usize = 3;
+
 /// A link's comparisons.
 #[derive(Debug, Default)]
 pub(super) struct Compared {
@@ -133,6 +137,10 @@ impl Mesh {
             self.send_control(link, Packet::IHave { ids, pull: true });
         }
         let unknown: Vec<MessageId> = (theirs.into_iter()).filter(|id| !self.knows(id)).collect();
+        let up = self.links.get(&link).and_then(|link| link.up_since);
+        if unknown.len() >= DEPRIVED && up.is_some_and(|up| now >= up + INTERVAL) {
+            self.on_deprived(now);
+        }
         self.pull(now, link, unknown);
     }
 }

@@ -16,7 +16,7 @@ use super::seen::Recent;
 use super::{HOP_LIMIT, LinkId, Mesh, Now, Output, Settings, Unsent};
 
 /// Ids remembered: at 100 messages a second, ten minutes' worth.
-const SEEN: usize = 65_536;
+const SEEN: u32 = 65_536;
 
 /// How long: twice the clock window, so that nothing that passes it can be new again.
 const SEEN_AGE: Duration = Duration::from_secs(600);
@@ -50,6 +50,11 @@ impl Gossip {
             pending: VecDeque::new(),
             bucket: Bucket::full(Now::ZERO, settings.rate),
         }
+    }
+
+    pub(super) fn expire(&mut self, now: Now) {
+        self.seen.expire(now);
+        self.cache.expire(now);
     }
 }
 
@@ -112,6 +117,12 @@ impl Mesh {
         if pushed == Pushed::Renewed && !self.renew(now, false) {
             pushed = Pushed::Flood;
         }
+        let late = asked && self.tree.is_awaited(&message.id);
+        if late {
+            // Where the tree leads on, it is followed again.
+            pushed = Pushed::Flood;
+            self.tree.on_late(now, message.id, link);
+        }
         let announced = self.arrived(&message);
         let hops = hops.saturating_add(1);
         if message.kind != Kind::Bridged {
@@ -145,7 +156,7 @@ impl Mesh {
             let source = Source {
                 link,
                 announced,
-                asked,
+                asked: asked && !late,
                 pushed,
             };
             self.push(now, Some(source), hops.min(HOP_LIMIT), has, &message);
@@ -156,6 +167,9 @@ impl Mesh {
         if let Some(state) = self.links.get_mut(&link) {
             state.heard(now);
             self.counters.duplicates += 1;
+            if pushed != Pushed::Pulled && state.eager {
+                self.tree.is_whole(&id);
+            }
             self.add_source(now, link, id);
             if is_tree(pushed) {
                 self.prune(link, &id);
@@ -274,7 +288,7 @@ impl Mesh {
     }
 
     /// Sends a kept message to a neighbour that asked for it.
-    pub(super) fn resend(&mut self, link: LinkId, id: &MessageId, pushed: Pushed) {
+    pub(super) fn resend(&mut self, link: LinkId, id: &MessageId) {
         let Some((hops, message)) = self.gossip.cache.get(id) else {
             return;
         };
@@ -282,7 +296,7 @@ impl Mesh {
         let class = class(!ours, true);
         let packet = Packet::Gossip {
             hops,
-            pushed,
+            pushed: Pushed::Pulled,
             has: vec![self.settings.me],
             message: Arc::clone(message),
         };

@@ -74,8 +74,6 @@ pub(super) struct Link {
     /// Faults of its peer, and when they were last added up.
     pub(super) score: f32,
     pub(super) scored: Now,
-    /// For heavy traffic between its ends until then, beside the links of the mesh.
-    pub(super) direct_until: Option<Now>,
 }
 
 impl Link {
@@ -103,7 +101,6 @@ impl Link {
             compared: Compared::default(),
             score: 0.0,
             scored: now,
-            direct_until: None,
         }
     }
 
@@ -140,7 +137,7 @@ impl Link {
     }
 
     pub(super) fn deadline(&self) -> Now {
-        let others = [self.lazy.due(), self.compared.due(), self.direct_until];
+        let others = [self.lazy.due(), self.compared.due()];
         others
             .into_iter()
             .flatten()
@@ -159,9 +156,6 @@ impl Mesh {
         let compat = link.is_compat();
         if others >= max_peers + SLACK || (compat && others >= max_peers) {
             return self.close_link(now, id, Some(Reason::Full));
-        }
-        if let Some(keys) = link.keys {
-            self.direct.learn_keys(now, link.peer, keys);
         }
         self.links.insert(id, link);
         self.wake_for(id);
@@ -204,6 +198,7 @@ impl Mesh {
             Some((_, Stays::Old)) => return self.close_link(now, id, Some(Reason::Duplicate)),
             Some((old, stays)) => {
                 let restarted = stays == Stays::Restarted;
+                self.leave_tree(old);
                 // Not a loss to the application: the peer is still, or again, a neighbour.
                 self.links.remove(&old);
                 self.forget_link(old);
@@ -225,6 +220,7 @@ impl Mesh {
         if restarted {
             self.out.push_back(Output::Connect(peer));
         }
+        self.join_tree(id);
         self.settle_exchanges(now, id);
         // It was told before its link counted.
         self.tell_links();
@@ -256,11 +252,16 @@ impl Mesh {
 
     /// The connection of a link is gone.
     pub(super) fn remove_link(&mut self, now: Now, id: LinkId) {
+        self.leave_tree(id);
         let Some(link) = self.links.remove(&id) else {
             return;
         };
         self.forget_link(id);
+        if let Some(keys) = link.keys {
+            self.direct.learn_keys(now, link.peer, keys);
+        }
         if link.up_since.is_some() {
+            self.note_shaken(now);
             if self.missing() > 0 {
                 self.seek_soon(now);
                 self.unsettle(now);
@@ -392,7 +393,7 @@ impl Mesh {
     /// Notes that a timer was due and not fired until now.
     pub(super) fn note_lateness(&mut self, now: Now, due: Now) {
         let late = now.saturating_sub(due);
-        if late > self.lateness(now) {
+        if late > Duration::ZERO && late > self.lateness(now) {
             self.late = (late, now);
         }
     }

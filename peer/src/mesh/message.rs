@@ -153,7 +153,7 @@ pub(crate) enum Packet {
         ids: Vec<MessageId>,
         pull: bool,
     },
-    Graft(MessageId),
+    Graft,
     Prune,
     Digest(Digest),
     Pull(Vec<MessageId>),

@@ -178,6 +178,8 @@ pub(crate) enum Output {
     Invite { id: MessageId, peer: PeerId },
     /// An offer to be answered by [`Input::Signal`], or the answer to ours.
     Signal(Signal),
+    /// A link that neither side needed was to a member of our own mesh.
+    SameMesh,
     /// The other side wants nothing of our invitation.
     Withdraw(MessageId),
     /// A neighbour was won.
@@ -281,8 +283,8 @@ pub(crate) struct Mesh {
     swarm_size: usize,
     /// How late a timer of ours was, and when.
     late: (Duration, Now),
-    /// When something is due, as of the last input.
-    due: Option<Now>,
+    /// When something else is due.
+    others_due: Now,
     counters: Counters,
     rng: StdRng,
     out: VecDeque<Output>,
@@ -303,7 +305,7 @@ impl Mesh {
             direct: Direct::new(),
             swarm_size: 0,
             late: (Duration::ZERO, Now::ZERO),
-            due: None,
+            others_due: Now::MAX,
             counters: Counters::default(),
             rng: StdRng::seed_from_u64(settings.seed),
             out: VecDeque::new(),
@@ -312,9 +314,15 @@ impl Mesh {
 
     /// Takes an input. Follow with [`poll_output`](Self::poll_output).
     pub(crate) fn handle(&mut self, now: Now, input: Input) {
-        if let Some(due) = self.due {
-            self.note_lateness(now, due);
-        }
+        self.note_lateness(now, self.due());
+        // Most of what comes to a mesh at rest. Nothing but the time to ask again changes.
+        let sign_of_life = matches!(
+            input,
+            Input::Packet {
+                packet: Packet::Ping(_) | Packet::Pong(_),
+                ..
+            }
+        );
         match input {
             Input::LinkAdmitted {
                 link,
@@ -348,15 +356,17 @@ impl Mesh {
             Input::SetMaxPeers(max_peers) => self.on_max_peers(max_peers),
             Input::Timeout => {}
         }
-        self.due = self.next_due();
-        if self.due.is_some_and(|due| due <= now) {
+        if !sign_of_life {
+            self.others_due = self.next_due();
+        }
+        if self.due() <= now {
             self.on_time(now);
             self.links_due = self.next_link_due();
-            self.due = self.next_due();
+            self.others_due = self.next_due();
         }
         debug_assert!(
-            self.links_due <= self.next_link_due(),
-            "a link waits in vain"
+            self.links_due <= self.next_link_due() && self.others_due == self.next_due(),
+            "something waits in vain"
         );
     }
 
@@ -382,7 +392,7 @@ impl Mesh {
             Packet::ShuffleReply { id, peers } => self.on_shuffle_reply(id, peers),
             Packet::Flip { id, step, peer } => self.on_flip(now, link, id, step, peer),
             Packet::IHave { ids, pull } => self.on_i_have(now, link, ids, pull),
-            Packet::Graft(id) => self.on_graft(link, &id),
+            Packet::Graft => self.set_eager(link, true),
             Packet::Prune => self.set_eager(link, false),
             Packet::Digest(digest) => self.on_digest(now, link, digest),
             Packet::Pull(ids) => self.on_pull(link, &ids),
@@ -431,17 +441,34 @@ impl Mesh {
 
     /// The next thing to be done or known.
     pub(crate) fn poll_output(&mut self) -> Option<Output> {
-        self.out.pop_front()
+        let output = self.out.pop_front();
+        if output.is_none() {
+            // An idle peer keeps nothing for the next burst.
+            self.out = VecDeque::new();
+        }
+        output
+    }
+
+    /// Once a minute: what is too old goes, even where nothing new comes.
+    fn expire(&mut self, now: Now) {
+        self.membership.expire(now);
+        self.gossip.expire(now);
+        self.rates.expire(now);
+        self.direct.expire(now);
     }
 
     /// When [`Input::Timeout`] is due, at the latest.
-    pub(crate) const fn poll_timeout(&self) -> Option<Now> {
-        self.due
+    pub(crate) fn poll_timeout(&self) -> Option<Now> {
+        let due = self.due();
+        (due < Now::MAX).then_some(due)
     }
 
-    fn next_due(&self) -> Option<Now> {
+    fn due(&self) -> Now {
+        self.links_due.min(self.others_due)
+    }
+
+    fn next_due(&self) -> Now {
         [
-            (self.links_due < Now::MAX).then_some(self.links_due),
             self.gossip_deadline(),
             self.tree.deadline(),
             self.beacon_deadline(),
@@ -451,7 +478,7 @@ impl Mesh {
         ]
         .into_iter()
         .flatten()
-        .min()
+        .fold(Now::MAX, Now::min)
     }
 
     fn next_link_due(&self) -> Now {

@@ -10,7 +10,7 @@ use super::seen::Recent;
 use super::{LinkId, Mesh, Now, Reason};
 
 /// Authors whose rate and sequence are remembered, and for how long: as long as message ids.
-const AUTHORS: usize = 4096;
+const AUTHORS: u32 = 4096;
 const AUTHOR_AGE: Duration = Duration::from_secs(600);
 
 /// Points at which a neighbour is let go; one point is forgiven a second.
@@ -18,7 +18,7 @@ const LIMIT: f32 = 100.0;
 
 /// A neighbour that was let go is not taken again for so long.
 const BAN: Duration = Duration::from_secs(600);
-const BANS: usize = 1024;
+const BANS: u32 = 1024;
 
 /// For a message or packet that breaks a rule: eight of them end a link. A peer may run an older
 /// version, or a clock be wrong.
@@ -167,6 +167,11 @@ impl Rates {
             authors: Recent::new(AUTHORS, AUTHOR_AGE),
             banned: Recent::new(BANS, BAN),
         }
+    }
+
+    pub(super) fn expire(&mut self, now: Now) {
+        self.authors.expire(now);
+        self.banned.expire(now);
     }
 }
 

@@ -1,19 +1,25 @@
 //! The tree of larger broadcasts: Plumtree (Leitão, Pereira and Rodrigues, "Epidemic Broadcast
 //! Trees", SRDS 2007).
 //!
-//! Links are *eager* at first: messages go along them in whole. A copy that comes along the tree
-//! makes its link *lazy* by PRUNE: only ids go along it, by IHAVE. Whoever hears of a message that
-//! does not come asks for it by GRAFT, which makes the link eager again. For a while after a link
-//! was lost, and when too many messages had to be asked for, messages go to all neighbours; these copies
-//! say nothing of the tree, nor do those that they bring about. Now and then the tree grows anew.
+//! Messages go along *eager* links in whole, along *lazy* ones only their ids, by IHAVE. A second copy that
+//! comes along the tree makes its link lazy, by PRUNE. Whoever hears of a message that does not come asks
+//! for it by PULL. That alone changes nothing, for it may be on its way, and a tree that is grafted for every
+//! late message loses its shape; but when it does not come along the tree at all, twice, the link that it was
+//! pulled along becomes eager, by GRAFT. Where a link of the tree is lost, the one in its place becomes
+//! eager at once, or if there is none another one. New links are lazy: they may be gone the next moment.
+//!
+//! For a while after a link was lost that nothing replaced, and when the tree had to be mended too often,
+//! messages go to all neighbours; these copies say nothing of the tree, nor do those that they bring
+//! about. Now and then the tree grows anew.
 //!
 //! The same list of missed messages serves the comparison of [digests](super::digest): what is pulled
 //! is asked for at once, and of the next who has it when it does not come.
 
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use shared::MessageId;
-use shared::wire::frame::{MAX_MESSAGES, Pushed};
+use shared::wire::frame::MAX_MESSAGES;
 
 use super::message::{Packet, Signed};
 use super::{LinkId, Mesh, Now};
@@ -22,7 +28,8 @@ use crate::map::Map;
 /// Ids for one neighbour are gathered for so long.
 const GATHER: Duration = Duration::from_millis(20);
 
-/// Time for an announced message to come along the tree, on top of two round trips.
+/// Time for an announced message to come along the tree, on top of two round trips. Shorter, and messages
+/// that are on their way are pulled; longer, and what a broken tree keeps back comes late.
 const GRACE: Duration = Duration::from_millis(200);
 
 /// Round trip of a neighbour that was not probed yet.
@@ -43,8 +50,18 @@ const UNSETTLED: Duration = Duration::from_secs(10);
 /// Between two messages with which the tree grows anew: repairs keep it whole, not short.
 const RENEWAL: Duration = Duration::from_secs(100);
 
-/// Of so many messages, at most a tenth may be asked for before everything is flooded again.
+/// Of so many messages, at most a tenth may show a broken tree before everything is flooded again.
 const SAMPLE: u32 = 20;
+
+/// Time for a message that was asked for to come along the tree after all: then the tree is whole, only
+/// longer this way.
+const REPAIR: Duration = Duration::from_secs(1);
+
+/// One message alone may have come late by chance: the second within so long mends the tree.
+const TWICE: Duration = Duration::from_secs(10);
+
+/// Repairs under way.
+const REPAIRS: usize = 64;
 
 #[derive(Debug)]
 struct Missing {
@@ -70,12 +87,25 @@ impl Missing {
     }
 }
 
+/// A message came because it was asked for.
+#[derive(Debug)]
+struct Repair {
+    id: MessageId,
+    /// From here.
+    link: LinkId,
+    due: Now,
+}
+
 #[derive(Debug, Default)]
 pub(super) struct Tree {
     missing: Map<MessageId, Missing>,
+    /// In the order of being due.
+    repairs: VecDeque<Repair>,
+    /// When one was last found to be needed.
+    late: Option<Now>,
     flood_until: Now,
     renewed: Option<Now>,
-    /// Large messages of late, and how many of them were asked for.
+    /// Large messages of late, and how often the tree was mended meanwhile.
     arrived: u32,
     grafted: u32,
 }
@@ -96,11 +126,31 @@ impl Lazy {
 
 impl Tree {
     pub(super) fn deadline(&self) -> Option<Now> {
-        self.missing.values().map(|missing| missing.next).min()
+        let missing = self.missing.values().map(|missing| missing.next);
+        let repair = self.repairs.front().map(|repair| repair.due);
+        missing.chain(repair).min()
+    }
+
+    /// A message that should have come along the tree and had to be asked for is here.
+    pub(super) fn on_late(&mut self, now: Now, id: MessageId, link: LinkId) {
+        if self.repairs.len() < REPAIRS {
+            let due = now + REPAIR;
+            self.repairs.push_back(Repair { id, link, due });
+        }
+    }
+
+    /// It came along the tree too.
+    pub(super) fn is_whole(&mut self, id: &MessageId) {
+        self.repairs.retain(|repair| repair.id != *id);
     }
 
     pub(super) fn is_missing(&self, id: &MessageId) -> bool {
         self.missing.contains_key(id)
+    }
+
+    /// Whether a message was announced to come along the tree.
+    pub(super) fn is_awaited(&self, id: &MessageId) -> bool {
+        self.missing.get(id).is_some_and(|missing| !missing.pull)
     }
 
     pub(super) fn forget_link(&mut self, link: LinkId) {
@@ -134,6 +184,47 @@ impl Mesh {
     pub(super) fn set_eager(&mut self, link: LinkId, eager: bool) {
         if let Some(link) = self.links.get_mut(&link) {
             link.eager = eager;
+        }
+    }
+
+    /// A link is up. It is none of the tree, which it may leave again at once, unless it is the first.
+    pub(super) fn join_tree(&mut self, id: LinkId) {
+        if self.mesh_links().count() <= 1 {
+            self.graft(id);
+        } else {
+            self.set_eager(id, false);
+        }
+    }
+
+    /// A link is about to be lost: if it was of the tree, another one is in its place, at both ends. For one
+    /// of them that is one too many, and pruned.
+    pub(super) fn leave_tree(&mut self, id: LinkId) {
+        if let Some(heir) = self.membership.heir(id) {
+            self.inherit(id, heir);
+        } else {
+            let lazy = self.mesh_links().filter(|(_, link)| !link.eager);
+            let near = lazy.min_by_key(|(_, link)| link.rtt.unwrap_or(ROUND_TRIP));
+            if let Some((near, _)) = near {
+                self.inherit(id, near);
+            }
+        }
+    }
+
+    /// A link takes the place of another one: in the tree too, for both its ends.
+    pub(super) fn inherit(&mut self, old: LinkId, new: LinkId) {
+        let old_link = self.links.get(&old);
+        let eager = old_link.is_some_and(|link| link.eager && link.up_since.is_some());
+        if eager && self.is_up(new) {
+            self.set_eager(old, false);
+            self.graft(new);
+        }
+    }
+
+    /// Makes a link part of the tree, for both its ends. Peers of Easypeers 1 are at no end of one.
+    fn graft(&mut self, link: LinkId) {
+        if self.mesh_links().any(|(id, _)| id == link) {
+            self.set_eager(link, true);
+            self.send_control(link, Packet::Graft);
         }
     }
 
@@ -258,14 +349,9 @@ impl Mesh {
         round_trip * 2 + GRACE
     }
 
-    pub(super) fn on_graft(&mut self, link: LinkId, id: &MessageId) {
-        self.set_eager(link, true);
-        self.resend(link, id, Pushed::Tree);
-    }
-
     pub(super) fn on_pull(&mut self, link: LinkId, ids: &[MessageId]) {
         for id in ids {
-            self.resend(link, id, Pushed::Pulled);
+            self.resend(link, id);
         }
     }
 
@@ -286,6 +372,12 @@ impl Mesh {
         for id in late {
             self.ask_for(now, id);
         }
+        let repairs = &mut self.tree.repairs;
+        let due = repairs.partition_point(|repair| repair.due <= now);
+        let due: Vec<LinkId> = repairs.drain(..due).map(|repair| repair.link).collect();
+        for link in due {
+            self.repair(now, link);
+        }
     }
 
     fn ask_for(&mut self, now: Now, id: MessageId) {
@@ -302,16 +394,21 @@ impl Mesh {
         } else {
             Duration::ZERO
         };
-        let pull = missing.pull;
         let wait = self.patience(link) + rest;
         if let Some(missing) = self.tree.missing.get_mut(&id) {
             missing.next = now + wait;
         }
-        if pull {
-            return self.send_control(link, Packet::Pull(vec![id]));
+        self.send_control(link, Packet::Pull(vec![id]));
+    }
+
+    /// The tree does not reach us any more: it is mended where the message came from.
+    fn repair(&mut self, now: Now, link: LinkId) {
+        let last = self.tree.late.replace(now);
+        let again = last.is_some_and(|last| now < last + TWICE);
+        if !again || !self.is_up(link) {
+            return;
         }
-        self.set_eager(link, true);
-        self.send_control(link, Packet::Graft(id));
+        self.graft(link);
         self.tree.grafted += 1;
         if self.tree.grafted * 10 > SAMPLE {
             self.tree.grafted = 0;

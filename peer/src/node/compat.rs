@@ -38,7 +38,7 @@ const RATE: f64 = 5.0;
 const BURST: f64 = 20.0;
 
 /// Ids of originals' messages that are remembered, and how long.
-const SEEN: usize = 16_384;
+const SEEN: u32 = 16_384;
 const SEEN_AGE: Duration = Duration::from_secs(600);
 
 /// Bits of our modulus: what the original makes.

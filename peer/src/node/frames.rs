@@ -216,7 +216,7 @@ pub(crate) fn frame(packet: &Packet) -> Frame<'_> {
             ids: Ids::from(ids.as_slice()),
             pull: *pull,
         },
-        Packet::Graft(id) => Frame::Graft { id: *id },
+        Packet::Graft => Frame::Graft,
         Packet::Prune => Frame::Prune,
         Packet::Digest(digest) => Frame::Digest {
             from_ms: digest.from_ms,
@@ -380,7 +380,7 @@ fn packet(frame: &Frame<'_>) -> Option<Packet> {
             ids: ids.iter().collect(),
             pull,
         },
-        Frame::Graft { id } => Packet::Graft(id),
+        Frame::Graft => Packet::Graft,
         Frame::Prune => Packet::Prune,
         Frame::Digest {
             from_ms,

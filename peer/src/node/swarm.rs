@@ -466,6 +466,7 @@ impl Swarm {
                 let offer_id = OfferId::new(*id.as_bytes());
                 self.signal_input(signal::Input::Withdraw(offer_id));
             }
+            Output::SameMesh => self.signal_input(signal::Input::SameMesh),
             // Who hears of it finds it in the view.
             Output::Connect(peer) => {
                 self.write_view();

@@ -15,11 +15,13 @@ use crate::tracker::TrackerId;
 /// one tracker, each finds the other within seconds, however large they are.
 const PROBES: Duration = Duration::from_millis(7500);
 
-/// In a small swarm, between two of one member, on average.
-const PROBE_SPACING: Duration = Duration::from_secs(600);
+/// In a small swarm, between two of one member, on average. Each that met a member of the own mesh
+/// doubles it, up to the second: browsers allow a page some 500 connections.
+const PROBE_SPACING: (Duration, Duration) =
+    (Duration::from_secs(300), Duration::from_secs(4 * 3600));
 
-/// For so long after a tracker came, or came back, they come so much more often: meshes may have
-/// parted meanwhile.
+/// For so long after another tracker came, or one came back, they come so much more often: meshes may
+/// have parted meanwhile.
 const RETURNED: Duration = Duration::from_secs(60);
 const EAGER: u32 = 8;
 
@@ -30,8 +32,12 @@ const LAST_LINK: Duration = Duration::from_secs(600);
 pub(super) struct Economy {
     /// Peers in the swarm, as each tracker counts them.
     sizes: Map<TrackerId, usize>,
+    /// Whether there ever was a tracker.
+    met: bool,
     /// At the last announce no link was missed, and there were others than the neighbours.
     full: bool,
+    /// Between two probes in a small swarm.
+    spacing: Option<Duration>,
     next_probe: Option<Now>,
     eager_until: Now,
     last_link: Option<Now>,
@@ -45,9 +51,12 @@ impl Economy {
         size: usize,
         rng: &mut StdRng,
     ) {
-        if self.sizes.insert(tracker, size).is_none() {
+        // Who meets its first tracker has no mesh yet that could be one of two.
+        if self.sizes.insert(tracker, size).is_none() && self.met {
             self.eager_until = now + RETURNED;
+            self.spacing = None;
         }
+        self.met = true;
         self.plan_probe(now, rng);
     }
 
@@ -55,10 +64,19 @@ impl Economy {
         self.sizes.remove(&tracker);
     }
 
+    /// A full member met another one through a tracker, and both are of one mesh.
+    pub(super) fn note_same_mesh(&mut self) {
+        self.spacing = Some((self.spacing() * 2).min(PROBE_SPACING.1));
+    }
+
+    fn spacing(&self) -> Duration {
+        self.spacing.unwrap_or(PROBE_SPACING.0)
+    }
+
     /// The times between probes are exponential, and so may be drawn anew whenever the size changes.
     fn plan_probe(&mut self, now: Now, rng: &mut StdRng) {
         let size = self.sizes.values().max().copied().unwrap_or(1);
-        let mean = (PROBES * u32::try_from(size).unwrap_or(u32::MAX)).max(PROBE_SPACING);
+        let mean = (PROBES * u32::try_from(size).unwrap_or(u32::MAX)).max(self.spacing());
         let eager = if now < self.eager_until { EAGER } else { 1 };
         let mean = mean / eager;
         let wait = mean.mul_f64(-rng.random_range(f64::EPSILON..1.0).ln());
@@ -86,6 +104,10 @@ impl Economy {
         let size = self.sizes.values().max();
         let others = size.map_or(usize::MAX, |size| size.saturating_sub(1 + links));
         self.full = want == 0 && others > 0;
+        if want > 1 {
+            // Where so many links were lost, more may have broken.
+            self.spacing = None;
+        }
         match want.min(others) {
             1 if links > 1 => {
                 let due = self.last_link.is_none_or(|last| now >= last + LAST_LINK);

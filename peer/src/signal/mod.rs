@@ -44,7 +44,7 @@ const OPEN: Duration = Duration::from_secs(70);
 
 /// Answers a minute, in all and to one peer.
 const ANSWERS: usize = 10;
-const ANSWERS_EACH: usize = 2;
+const ANSWERS_EACH: usize = 4;
 const MINUTE: Duration = Duration::from_secs(60);
 
 /// A peer that failed is not answered for so long: the first, the second and each further time.
@@ -55,12 +55,12 @@ const SHUNNED: [Duration; 3] = [
 ];
 
 /// Peers whose failures are remembered, and for how long.
-const FAILURES: usize = 1024;
+const FAILURES: u32 = 1024;
 const FAILURE_AGE: Duration = Duration::from_secs(600);
 
 /// Offers of others that were answered, so that one that comes twice is answered once. One that was not
 /// may be the next time.
-const OFFERS_TAKEN: usize = 1024;
+const OFFERS_TAKEN: u32 = 1024;
 
 /// What a core needs to know at its start.
 #[derive(Debug, Clone, Copy)]
@@ -98,6 +98,8 @@ pub(crate) enum Input {
     OfferMade { attempt: AttemptId, sdp: Arc<str> },
     /// An offer could not be made.
     OfferFailed { attempt: AttemptId },
+    /// A link that neither side needed was to a member of our own mesh.
+    SameMesh,
     /// Somebody offers a link; so many could be accepted now.
     Offer {
         via: Via,
@@ -236,6 +238,8 @@ pub(crate) struct Signal {
     failures: Recent<PeerId, Failures>,
     economy: Economy,
     rng: StdRng,
+    /// When something is due, as of the last input.
+    due: Option<Now>,
     out: VecDeque<Output>,
 }
 
@@ -252,12 +256,18 @@ impl Signal {
             failures: Recent::new(FAILURES, FAILURE_AGE),
             economy: Economy::default(),
             rng: StdRng::seed_from_u64(settings.seed),
+            due: None,
             out: VecDeque::new(),
         }
     }
 
     /// Takes an input. Follow with [`poll_output`](Self::poll_output).
     pub(crate) fn handle(&mut self, now: Now, input: Input, is_neighbor: impl Fn(&PeerId) -> bool) {
+        self.take(now, input, is_neighbor);
+        self.due = self.next_due();
+    }
+
+    fn take(&mut self, now: Now, input: Input, is_neighbor: impl Fn(&PeerId) -> bool) {
         self.expire(now);
         match input {
             Input::Due {
@@ -272,7 +282,10 @@ impl Signal {
             Input::TrackerLost(tracker) => self.economy.note_lost(tracker),
             Input::SwarmSize { tracker, size } => {
                 self.economy.note_size(now, tracker, size, &mut self.rng);
+                self.offers_taken.expire(now);
+                self.failures.expire(now);
             }
+            Input::SameMesh => self.economy.note_same_mesh(),
             Input::OfferMade { attempt, sdp } => self.on_offer_made(now, attempt, sdp),
             Input::OfferFailed { attempt } | Input::AnswerFailed { attempt } => {
                 self.fail(now, attempt);
@@ -345,7 +358,11 @@ impl Signal {
     }
 
     /// When [`Input::Timeout`] is due, at the latest.
-    pub(crate) fn poll_timeout(&self) -> Option<Now> {
+    pub(crate) const fn poll_timeout(&self) -> Option<Now> {
+        self.due
+    }
+
+    fn next_due(&self) -> Option<Now> {
         let attempts = self.attempts.values().map(|attempt| attempt.deadline);
         let waiting = self.waiting.iter().map(|waiting| waiting.deadline);
         let probe = self.economy.next_probe();

@@ -172,7 +172,7 @@ fn an_announce_does_not_wait_for_a_slow_offer() {
 }
 
 #[test]
-fn one_attempt_a_peer_and_two_answers_a_minute() {
+fn one_attempt_a_peer_and_four_answers_a_minute() {
     let mut signal = signal();
     let attempt = answering(&signal.offer(s(0), peer(1), 1));
     assert!(
@@ -182,33 +182,44 @@ fn one_attempt_a_peer_and_two_answers_a_minute() {
     let sdp = "ours".to_owned();
     let out = signal.give(s(1), Input::AnswerMade { attempt, sdp });
     assert!(matches!(out[..], [Output::SendAnswer { .. }]));
-    signal.give(s(1), Input::AttemptFailed { attempt });
+    assert!(signal.offer(s(1), peer(1), 1).is_empty(), "known");
+    for (at, offer) in [(2, 3), (3, 4), (4, 5)] {
+        let peer = peer(1);
+        signal.give(s(at), Input::AttemptOpened { attempt, peer });
+        let attempt = answering(&signal.offer(s(at), peer, offer));
+        signal.give(s(at), Input::AttemptOpened { attempt, peer });
+    }
     assert!(
-        signal.offer(s(5), peer(1), 3).is_empty(),
-        "5 s after a failure"
+        signal.offer(s(59), peer(1), 6).is_empty(),
+        "four in this minute"
     );
-    assert!(signal.offer(s(7), peer(1), 1).is_empty(), "known");
-    let attempt = answering(&signal.offer(s(7), peer(1), 4));
-    signal.give(s(8), Input::AttemptFailed { attempt });
-    assert!(
-        signal.offer(s(22), peer(1), 5).is_empty(),
-        "15 s after the second"
-    );
-    assert!(
-        signal.offer(s(24), peer(1), 6).is_empty(),
-        "two in this minute"
-    );
-    let attempt = answering(&signal.offer(s(68), peer(1), 7));
-    signal.give(
-        s(69),
-        Input::AttemptOpened {
-            attempt,
-            peer: peer(1),
-        },
-    );
-    let attempt = answering(&signal.offer(s(70), peer(1), 8));
-    signal.give(s(70), Input::AttemptFailed { attempt });
-    answering(&signal.offer(s(130), peer(1), 9));
+    answering(&signal.offer(s(60), peer(1), 7));
+}
+
+#[test]
+fn a_peer_that_failed_is_answered_later_each_time() {
+    let mut signal = signal();
+    let mut offer = 1;
+    let mut try_at = |at, answers: bool| {
+        offer += 1;
+        let out = signal.offer(s(at), peer(1), offer);
+        assert_eq!(!out.is_empty(), answers, "at {at} s");
+        if answers {
+            let attempt = answering(&out);
+            signal.give(s(at), Input::AttemptFailed { attempt });
+        }
+    };
+    for (at, answers) in [
+        (0, true),
+        (4, false),
+        (5, true),
+        (19, false),
+        (20, true),
+        (79, false),
+        (80, true),
+    ] {
+        try_at(at, answers);
+    }
 }
 
 #[test]

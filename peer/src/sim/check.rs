@@ -102,9 +102,6 @@ impl Checks {
             Packet::Digest(digest) => {
                 self.known.extend(digest.ids.iter().map(|id| (side, *id)));
             }
-            Packet::Graft(id) => {
-                self.asked.insert((side, *id));
-            }
             Packet::Pull(ids) => self.asked.extend(ids.iter().map(|id| (side, *id))),
             _ => {}
         }
@@ -226,7 +223,8 @@ mod tests {
         let copy = copy(Vec::new());
         assert!(checks.on_sent(1, HERE, peer(2), &copy).is_ok());
         assert!(checks.on_sent(1, HERE, peer(2), &copy).is_err());
-        checks.on_taken(1, HERE, true, &Packet::Graft(MessageId::new([1; 20])));
+        let ids = vec![MessageId::new([1; 20])];
+        checks.on_taken(1, HERE, true, &Packet::Pull(ids));
         assert!(checks.on_sent(1, HERE, peer(2), &copy).is_ok());
         assert!(checks.on_sent(1, HERE, peer(2), &copy).is_err());
         // From the other side: it has what it was sent.

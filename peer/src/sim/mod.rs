@@ -64,15 +64,19 @@ pub struct Progress {
     pub peers: usize,
 }
 
-/// Runs a scenario with so many peers. `progress` is called about once a virtual second.
+/// Runs a scenario with so many peers. `progress` is called about once a virtual second; `heap` tells how
+/// many bytes are allocated, if what a peer takes is to be measured.
 #[must_use]
 pub fn run(
     scenario: &Scenario,
     peers: usize,
     seed: u64,
     progress: &mut dyn FnMut(Progress),
+    heap: Option<fn() -> usize>,
 ) -> Report {
+    let before = heap.map(|heap| heap());
     let mut world = world::World::new(scenario, peers, seed);
     world.run(progress);
-    world.report(scenario, peers, seed)
+    let memory = before.zip(heap);
+    world.report(scenario, peers, seed, memory)
 }

@@ -34,8 +34,9 @@ pub(super) struct End {
     read: Time,
 }
 
-/// A connection: a data channel that is open, or was.
+/// A connection: a data channel that is open, or was. In one cache line.
 #[derive(Debug, Clone, Copy)]
+#[repr(align(64))]
 pub(super) struct Conn {
     /// The side that offered, and the other.
     pub(super) ends: [End; 2],

@@ -43,8 +43,10 @@ impl<T> Ord for Entry<T> {
 
 #[derive(Debug)]
 pub(super) struct Queue<T> {
-    /// The bucket that is being emptied, and what was added to it or before it since.
-    current: BinaryHeap<Reverse<Entry<T>>>,
+    /// The bucket that is being emptied, the next event last.
+    current: Vec<Entry<T>>,
+    /// What was added to it or before it since.
+    added: BinaryHeap<Reverse<Entry<T>>>,
     /// Its number.
     bucket: u64,
     ring: Vec<Vec<Entry<T>>>,
@@ -56,7 +58,8 @@ pub(super) struct Queue<T> {
 impl<T: Copy> Queue<T> {
     pub(super) fn new() -> Self {
         Self {
-            current: BinaryHeap::new(),
+            current: Vec::new(),
+            added: BinaryHeap::new(),
             bucket: 0,
             ring: (0..BUCKETS).map(|_| Vec::new()).collect(),
             in_ring: 0,
@@ -78,7 +81,7 @@ impl<T: Copy> Queue<T> {
     fn place(&mut self, entry: Entry<T>) {
         let bucket = entry.at >> WIDTH;
         if bucket <= self.bucket {
-            self.current.push(Reverse(entry));
+            self.added.push(Reverse(entry));
         } else if bucket - self.bucket < BUCKETS as u64 {
             self.ring[slot(bucket)].push(entry);
             self.in_ring += 1;
@@ -89,7 +92,12 @@ impl<T: Copy> Queue<T> {
 
     pub(super) fn pop(&mut self) -> Option<(Time, T)> {
         loop {
-            if let Some(Reverse(entry)) = self.current.pop() {
+            let next = match (self.current.last(), self.added.peek()) {
+                (Some(next), Some(Reverse(added))) if added < next => self.added_next(),
+                (None, Some(_)) => self.added_next(),
+                _ => self.current.pop(),
+            };
+            if let Some(entry) = next {
                 return Some((entry.at, entry.event));
             }
             if self.in_ring > 0 {
@@ -105,10 +113,23 @@ impl<T: Copy> Queue<T> {
             {
                 self.place(next);
             }
-            let due = std::mem::take(&mut self.ring[slot(self.bucket)]);
-            self.in_ring -= due.len();
-            self.current.extend(due.into_iter().map(Reverse));
+            self.current = std::mem::take(&mut self.ring[slot(self.bucket)]);
+            self.in_ring -= self.current.len();
+            self.current.sort_unstable_by(|a, b| b.cmp(a));
         }
+    }
+
+    fn added_next(&mut self) -> Option<Entry<T>> {
+        self.added.pop().map(|Reverse(entry)| entry)
+    }
+
+    /// Some of the events that come next; those that are about to be added aside.
+    pub(super) fn ahead(&self, events: usize) -> impl Iterator<Item = T> {
+        self.current
+            .iter()
+            .rev()
+            .take(events)
+            .map(|entry| entry.event)
     }
 }
 

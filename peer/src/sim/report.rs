@@ -132,7 +132,14 @@ impl Measures {
 }
 
 impl World {
-    pub(super) fn report(&self, scenario: &Scenario, peers: usize, seed: u64) -> Report {
+    /// What came of it; with the bytes allocated before it began, and how to learn those allocated now.
+    pub(super) fn report(
+        mut self,
+        scenario: &Scenario,
+        peers: usize,
+        seed: u64,
+        memory: Option<(usize, fn() -> usize)>,
+    ) -> Report {
         let mut all = Measures::default();
         self.measure_graph(&mut all);
         self.measure_costs(&mut all);
@@ -163,6 +170,9 @@ impl World {
                 }
                 _ => {}
             }
+        }
+        if let Some((before, heap)) = memory {
+            self.measure_memory(before, heap, &mut all);
         }
         let figure = |bar: &Bar| {
             let value = all.0.get(&bar.measure).copied();
@@ -195,6 +205,20 @@ impl World {
             figures: scenario.bars.iter().map(figure).collect(),
             measures: all.0,
         }
+    }
+
+    /// Bytes of a living peer: of its cores, and with what the simulation keeps for it.
+    fn measure_memory(&mut self, before: usize, heap: fn() -> usize, all: &mut Measures) {
+        let taken = heap().saturating_sub(before);
+        let mut living = 0;
+        let mut cores = 0;
+        for peer in self.peers.iter_mut().filter(|peer| peer.alive) {
+            living += 1;
+            cores += peer.weigh(heap);
+        }
+        let each = |bytes: usize| float(bytes) / float(living);
+        all.add("memory", "bytes_per_peer", each(taken));
+        all.add("memory", "core_bytes_per_peer", each(cores));
     }
 
     fn measure_graph(&self, all: &mut Measures) {

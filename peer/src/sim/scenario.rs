@@ -153,7 +153,7 @@ pub(super) enum Action {
         count: usize,
         every_s: f64,
         size: usize,
-        /// The receiver has broadcast something before.
+        /// The receiver has broadcast something before; the next messages are for it too.
         #[serde(default)]
         warm: bool,
     },

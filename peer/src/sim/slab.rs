@@ -23,6 +23,10 @@ impl<T> Slab<T> {
         index(self.values.len() - 1)
     }
 
+    pub(super) fn get(&self, at: u32) -> Option<&T> {
+        self.values.get(at as usize)?.as_ref()
+    }
+
     pub(super) fn get_mut(&mut self, at: u32) -> Option<&mut T> {
         self.values.get_mut(at as usize)?.as_mut()
     }

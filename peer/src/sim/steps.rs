@@ -9,6 +9,9 @@ use super::slab::index;
 use super::world::{What, World};
 use super::{MS, SECOND, Time, from_seconds};
 
+/// Messages in a row to a receiver that has broadcast something.
+const WARM_FOR: u32 = 4;
+
 impl World {
     /// The start is over: the steps are laid out in time, and costs counted.
     pub(super) fn begin(&mut self) {
@@ -188,10 +191,16 @@ impl World {
         else {
             return;
         };
-        if let (Some(from), Some(to)) = (self.member(), self.member())
+        let from = self.member();
+        let heard = self.directs.last().map(|direct| direct.to);
+        let (to, new) = match heard {
+            Some(heard) if warm && !left.is_multiple_of(WARM_FOR) => (Some(heard), false),
+            _ => (self.member(), warm),
+        };
+        if let (Some(from), Some(to)) = (from, to)
             && from != to
         {
-            if warm {
+            if new {
                 self.turn(to, |turn| {
                     turn.publish(16);
                 });

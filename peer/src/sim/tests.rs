@@ -8,7 +8,7 @@ fn scenario(text: &str) -> Scenario {
 
 pub(super) fn simulate(text: &str, peers: usize, seed: u64) -> Report {
     println!("seed {seed}");
-    run(&scenario(text), peers, seed, &mut |_| {})
+    run(&scenario(text), peers, seed, &mut |_| {}, None)
 }
 
 #[test]

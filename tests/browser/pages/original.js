@@ -129,19 +129,28 @@ async function isCertified ({ id, from, message, certificate }) {
 
 class Wire {
   buffer = new Uint8Array(0)
+  greeted = false
   shaken = false
   theirs = 0 // their number for sw_easypeers
 
-  constructor (peer, connection, channel) {
+  constructor (peer, connection, channel, offered) {
     Object.assign(this, { peer, connection, channel })
     channel.binaryType = 'arraybuffer'
-    channel.onmessage = ({ data }) => this.read(new Uint8Array(data))
+    channel.onmessage = ({ data }) => {
+      if (!offered) this.shake()
+      this.read(new Uint8Array(data))
+    }
     channel.onclose = () => peer.lost(this)
-    const shake = () => this.write(concat(
+    if (offered) channel.onopen = () => this.shake()
+  }
+
+  // Whoever answered speaks second: Chromium loses what is sent on a channel of the other side before it is really open.
+  shake () {
+    if (this.greeted) return
+    this.greeted = true
+    this.write(concat(
       Uint8Array.of(19), encoder.encode('BitTorrent protocol'), Uint8Array.of(0, 0, 0, 0, 0, 16, 0, 0),
-      unhex(peer.identifier), unhex(peer.address)))
-    if (channel.readyState === 'open') shake()
-    else channel.onopen = shake
+      unhex(this.peer.identifier), unhex(this.peer.address)))
   }
 
   write (bytes) {
@@ -219,7 +228,8 @@ export class Original {
   log = { connected: [], messages: [], dropped: 0, again: 0, offered: [], answered: [] }
 
   /**
-   * `only`: peers to connect to; others are left alone. `offers`: how many it makes. `answers`: whether it does.
+   * `only`: peers to connect to; others are left alone. `offers`: how many it makes. `answers`: whether it does;
+   * one that does not is here after the tracker counts somebody else, since offers are made once and kept for nobody.
    * `hides`: whether its candidates name no address but `.local` names, as those of a page without a camera do
    * (written here, since a browser would announce such names to the network).
    */
@@ -238,8 +248,18 @@ export class Original {
     this.socket = new WebSocket(this.tracker)
     await new Promise((resolve, reject) => Object.assign(this.socket, { onopen: resolve, onerror: reject }))
     this.socket.onmessage = ({ data }) => this.onTracker(JSON.parse(data))
+    if (!this.answers) await this.somebody()
     await this.announce('started')
     return this.address
+  }
+
+  async somebody () {
+    for (let members = 0; members === 0;) {
+      const counted = new Promise(resolve => { this.counted = resolve })
+      this.socket.send(JSON.stringify({ action: 'scrape', info_hash: binary(this.identifier) }))
+      members = await counted
+      if (members === 0) await new Promise(resolve => setTimeout(resolve, 50))
+    }
   }
 
   tell (message) {
@@ -269,6 +289,10 @@ export class Original {
 
   async onTracker (message) {
     if (message['failure reason']) throw new Error(message['failure reason'])
+    if (message.action === 'scrape') {
+      const { complete, incomplete } = message.files[binary(this.identifier)] ?? { complete: 0, incomplete: 0 }
+      return this.counted(complete + incomplete)
+    }
     if (!message.offer && !message.answer) return
     const peer = unbinary(message.peer_id)
     if (!this.wants(peer)) return
@@ -276,7 +300,7 @@ export class Original {
       if (!this.answers) return
       this.attempts.add(peer)
       const connection = new RTCPeerConnection()
-      connection.ondatachannel = ({ channel }) => this.wire(peer, connection, channel)
+      connection.ondatachannel = ({ channel }) => this.wire(peer, connection, channel, false)
       connection.onconnectionstatechange = () => {
         if (connection.connectionState === 'failed') this.attempts.delete(peer)
       }
@@ -294,13 +318,13 @@ export class Original {
       if (!offer) return
       this.offers.delete(unbinary(message.offer_id))
       this.log.offered.push(peer)
-      this.wire(peer, offer.connection, offer.channel)
+      this.wire(peer, offer.connection, offer.channel, true)
       await offer.connection.setRemoteDescription(message.answer)
     }
   }
 
-  wire (from, connection, channel) {
-    const wire = new Wire(this, connection, channel)
+  wire (from, connection, channel, offered) {
+    const wire = new Wire(this, connection, channel, offered)
     wire.from = from
     this.wires.push(wire)
   }

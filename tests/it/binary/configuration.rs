@@ -5,7 +5,7 @@ use std::net::TcpListener;
 use e2e::TempDir;
 use rustix::process::Signal;
 
-use super::process::{Tracker, command, run};
+use super::process::{Tracker, command, run, wait};
 
 #[test]
 fn it_prints_both_urls_and_logs_to_stderr_without_colors() {
@@ -55,9 +55,10 @@ fn json_logs_are_one_object_a_line_and_have_the_addresses() {
 #[test]
 fn every_address_is_served() {
     let tracker = Tracker::start(&["--listen", "127.0.0.1:0"]);
-    tracker.address();
-    tracker.wait_for_log("serving");
-    assert_eq!(tracker.stdout().matches("websocket").count(), 2);
+    wait("two URLs", || {
+        let urls = tracker.stdout().matches("websocket").count();
+        (urls == 2).then_some(())
+    });
 }
 
 #[test]

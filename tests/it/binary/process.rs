@@ -85,6 +85,11 @@ impl Tracker {
         wait(text, || self.stderr().contains(text).then_some(()));
     }
 
+    /// Waits until standard output has `text`.
+    pub(crate) fn wait_for_output(&self, text: &str) {
+        wait(text, || self.stdout().contains(text).then_some(()));
+    }
+
     /// Waits until it says where it listens.
     pub(crate) fn address(&self) -> SocketAddr {
         wait("the WebSocket's URL", || {
@@ -155,7 +160,7 @@ fn collect(pipe: impl Read + Send + 'static, into: &Arc<Mutex<String>>) -> threa
 }
 
 /// Asks until there is an answer.
-fn wait<T>(what: &str, mut question: impl FnMut() -> Option<T>) -> T {
+pub(super) fn wait<T>(what: &str, mut question: impl FnMut() -> Option<T>) -> T {
     let start = Instant::now();
     loop {
         if let Some(answer) = question() {

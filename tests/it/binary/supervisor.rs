@@ -103,11 +103,7 @@ async fn the_file_of_an_inherited_unix_socket_stays() {
     let listener = std::os::unix::net::UnixListener::bind(&path).unwrap();
     let tracker = activated(std::os::fd::OwnedFd::from(listener));
     tracker.wait_for_log("serving");
-    assert!(
-        tracker
-            .stdout()
-            .contains(&format!("unix:{}", path.display()))
-    );
+    tracker.wait_for_output(&format!("unix:{}", path.display()));
     tracker.signal(Signal::TERM);
     assert_eq!(tracker.end().0, Some(0));
     assert!(path.exists());

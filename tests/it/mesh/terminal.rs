@@ -53,13 +53,14 @@ impl Terminal {
         };
         let tracker = format!("ws://{}", server.address());
         let arguments = [topic, "--tracker", &tracker, "--bind", "127.0.0.1"];
+        let keyboard = File::from(pty);
+        assert!(is_plain(&keyboard));
         let child = command("peer", &arguments)
             .stdin(side())
             .stdout(side())
             .stderr(side())
             .spawn()
             .unwrap();
-        let keyboard = File::from(pty);
         let mut output = keyboard.try_clone().unwrap();
         let screen = Arc::new(Mutex::new(String::new()));
         let to = Arc::clone(&screen);
@@ -91,10 +92,8 @@ impl Terminal {
         self.keyboard.write_all(keys.as_bytes()).unwrap();
     }
 
-    /// Whether the terminal collects lines and echoes, as a shell wants it.
     fn is_plain(&self) -> bool {
-        let modes = tcgetattr(&self.keyboard).unwrap().local_modes;
-        modes.contains(LocalModes::ICANON | LocalModes::ECHO)
+        is_plain(&self.keyboard)
     }
 
     async fn ended(&mut self) -> ExitStatus {
@@ -108,12 +107,17 @@ impl Terminal {
     }
 }
 
+/// Whether a terminal collects lines and echoes, as a shell wants it.
+fn is_plain(terminal: &File) -> bool {
+    let modes = tcgetattr(terminal).unwrap().local_modes;
+    modes.contains(LocalModes::ICANON | LocalModes::ECHO)
+}
+
 /// What is typed half survives what arrives meanwhile.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_prompt_survives_incoming_messages() {
     let server = TestServer::start().await;
     let mut alice = Terminal::start(&server, "terminal");
-    assert!(alice.is_plain());
     alice.shows("> ").await;
     let bob = Process::start(&server, "terminal", &[]);
     bob.note(" connected").await;
@@ -170,6 +174,10 @@ async fn three_processes_and_their_commands() {
     script.event(json!({"event": "connect", "peer": t})).await;
     plain.note(&format!("* {} connected", &s[..8])).await;
     plain.note(&format!("* {} connected", &t[..8])).await;
+    // One end of a link may know of it before the other.
+    for end in [&script, &third] {
+        end.event(json!({"event": "state", "links": 2})).await;
+    }
 
     third.say("/peers");
     let peers = third.event(json!({"event": "peers"})).await;

@@ -1,7 +1,9 @@
 //! Links over the page's `RTCPeerConnection`, which only this folder names.
 //!
 //! Offers and answers wait for all candidates (no trickle). A page learns of a neighbour's death by
-//! `connectionState`: Chromium closes no channel then.
+//! `connectionState`: Chromium closes no channel then. Chromium calls a channel that the other side made open
+//! before it is, and what is sent in that moment is lost without an error (seen with version 159): whoever answered
+//! speaks after whoever offered.
 //! Source: W3C WebRTC 1.0.
 
 mod channel;
@@ -21,12 +23,15 @@ use web_sys::{
 };
 
 pub(crate) use self::channel::{Link, LinkReceiver, LinkSender};
-use self::connection::{Connection, Gathering, State};
+use self::connection::{Connection, Facts, Gathering, State};
 use super::sdp::{Description, Kind};
 use super::{
     FIRST_CANDIDATE, GATHER, IceServer, LABEL, LinkError, LinkEvent, LinkOptions, OPEN, Terms,
 };
 use crate::rt;
+
+/// Time for whoever offered to say something. Peers do at once; a channel that is silent for so long is open.
+const FIRST_WORD: Duration = Duration::from_secs(1);
 
 impl From<JsValue> for LinkError {
     fn from(error: JsValue) -> Self {
@@ -219,6 +224,10 @@ impl Pending {
             .connection
             .wait_for(|facts| facts.open || facts.state.is_over());
         let facts = rt::timeout(OPEN, opened).await.ok_or(LinkError::Timeout)?;
+        if terms.role == Role::Answerer {
+            let spoken = |facts: &Facts| facts.news > 0 || facts.state.is_over();
+            rt::timeout(FIRST_WORD, self.connection.wait_for(spoken)).await;
+        }
         match facts.state {
             State::Violated => return Err(LinkError::Channel),
             State::Failed => return Err(LinkError::Failed),

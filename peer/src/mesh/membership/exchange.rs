@@ -211,9 +211,11 @@ impl Mesh {
         let compat = link.is_compat();
         let mut replaced = Vec::new();
         let mut direct = false;
+        let mut asked = false;
         self.membership.seeks.retain(|_, seek| {
             let done = seek.peer == Some(peer);
             if done {
+                asked = true;
                 replaced.extend(seek.host);
                 direct |= seek.purpose == Purpose::Direct;
             }
@@ -222,6 +224,7 @@ impl Mesh {
         self.membership.invites.retain(|_, invite| {
             let done = invite.peer == peer;
             if done {
+                asked = true;
                 replaced.extend(invite.host);
                 direct |= invite.purpose == Purpose::Direct;
             }
@@ -234,14 +237,16 @@ impl Mesh {
         let replaces = !replaced.is_empty();
         for host in replaced {
             if self.is_up(host) {
+                self.inherit(host, id);
                 self.close_link(now, host, Some(Reason::Split));
             }
         }
         self.seek_later(now);
         if full && !replaces && !direct && !compat && neighbor.links >= neighbor.max_links {
-            // Neither needs the other: they exchange neighbours.
+            // Neither needs the other. They exchange neighbours, if that is what they met for, or else if
+            // they turn out to be of two meshes.
             self.membership.extras.insert(id, Extra::awaiting(now));
-            if offered {
+            if offered && asked {
                 self.propose_flip(now, id);
             }
         }

@@ -14,13 +14,13 @@ use shared::{MessageId, PeerId};
 
 use super::exchange::Path;
 use super::split::Extra;
-use super::{Mesh, Now, PATH_AGE};
-use crate::mesh::LinkId;
+use super::{Mesh, Now, PATH_AGE, SLACK};
 use crate::mesh::message::{Need, Packet};
 use crate::mesh::seen::Recent;
+use crate::mesh::{LinkId, Output, Reason};
 
 /// Flips that neighbours prepared and that may still come.
-const PREPARED: usize = 64;
+const PREPARED: u32 = 64;
 
 /// Walks that each side of a touch sends out for flips across: with those of the touch itself, and
 /// with some that fail, at least sixteen edges.
@@ -28,6 +28,10 @@ const MERGES: usize = 6;
 
 /// One merge at a time.
 const MERGE_PAUSE: Duration = Duration::from_secs(60);
+
+/// Pauses between exchanges because neighbours kept messages from us: the first, each further one twice as
+/// long, the longest. After a time without that, the first again.
+const DEPRIVED: (Duration, Duration) = (Duration::from_secs(10), Duration::from_secs(600));
 
 /// Flips that others may have with us.
 const SPACING: Duration = Duration::from_secs(5);
@@ -38,6 +42,8 @@ pub(super) struct Flips {
     next: Option<Now>,
     last: Option<Now>,
     last_merge: Option<Now>,
+    /// When neighbours that keep messages from us may be exchanged again, and the pause after that.
+    deprived: (Now, Duration),
 }
 
 impl Flips {
@@ -47,7 +53,12 @@ impl Flips {
             next: None,
             last: None,
             last_merge: None,
+            deprived: (Now::ZERO, DEPRIVED.0),
         }
+    }
+
+    pub(super) fn expire(&mut self, now: Now) {
+        self.prepared.expire(now);
     }
 
     /// The neighbour that prepared this exchange and gives us up for it.
@@ -70,9 +81,34 @@ impl Mesh {
         let mean = self.settings.flip_interval;
         let wait = mean.mul_f64(-self.rng.random_range(f64::EPSILON..1.0).ln());
         self.membership.flips.next = Some(now + wait.clamp(mean / 10, mean * 4));
+        if due.is_some() {
+            self.start_flip(now);
+        }
+    }
+
+    fn start_flip(&mut self, now: Now) {
         let settled = self.room() == 0 && self.membership.extras.is_empty();
-        if due.is_some() && settled && self.guest_room() > 0 {
+        if settled && self.guest_room() > 0 {
             self.start_walk(now, Purpose::Flip, Course::Random, 0, 0);
+        }
+    }
+
+    /// Neighbours had messages and did not pass them on, whether they would not or could not: others may. If
+    /// all of them are so, nothing else would bring in one that is not.
+    pub(in crate::mesh) fn on_deprived(&mut self, now: Now) {
+        let state = &mut self.membership.flips;
+        let (after, pause) = state.deprived;
+        if now < after {
+            return;
+        }
+        let pause = if now < after + DEPRIVED.1 {
+            pause
+        } else {
+            DEPRIVED.0
+        };
+        state.deprived = (now + pause, (pause * 2).min(DEPRIVED.1));
+        for _ in 0..SLACK {
+            self.start_flip(now);
         }
     }
 
@@ -131,6 +167,29 @@ impl Mesh {
                 }
             }
         }
+    }
+
+    /// A link that neither side needs, made through a tracker, joins nothing: who made the offer closes it.
+    pub(in crate::mesh) fn on_same_mesh(&mut self, now: Now, link: LinkId) {
+        if self.is_unneeded(link) {
+            self.out.push_back(Output::SameMesh);
+            if self.links.get(&link).is_some_and(|link| link.offered) {
+                self.close_link(now, link, Some(Reason::Full));
+            }
+        }
+    }
+
+    /// The same, but it may join two meshes: who made the offer proposes a flip.
+    pub(in crate::mesh) fn on_other_mesh(&mut self, now: Now, link: LinkId) {
+        let offered = self.links.get(&link).is_some_and(|link| link.offered);
+        if offered && self.is_unneeded(link) {
+            self.propose_flip(now, link);
+        }
+    }
+
+    fn is_unneeded(&self, link: LinkId) -> bool {
+        let extra = self.membership.extras.get(&link);
+        matches!(extra, Some(Extra::Awaiting { .. }))
     }
 
     /// Two meshes touch along this link: random members on our side start flips across it.

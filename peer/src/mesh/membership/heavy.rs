@@ -6,11 +6,18 @@ use std::time::Duration;
 use shared::PeerId;
 use shared::wire::frame::{Course, Purpose};
 
-use super::Mesh;
+use super::{Membership, Mesh};
 use crate::mesh::{LinkId, Now};
 
 /// Unused for so long, it is nothing special any more.
 const IDLE: Duration = Duration::from_secs(60);
+
+impl Membership {
+    /// Whether it is a link of the mesh.
+    pub(super) fn counts(&self, link: LinkId) -> bool {
+        !self.direct.contains_key(&link)
+    }
+}
 
 impl Mesh {
     /// Asks for a link to a member, unless there is one or another such link.
@@ -22,38 +29,29 @@ impl Mesh {
 
     /// One at a time: the rest of what is above `max_peers` is for newcomers.
     pub(super) fn may_go_direct(&self) -> bool {
-        let is_direct = |link: &crate::mesh::links::Link| link.direct_until.is_some();
         let asked = self
             .membership
             .seeks
             .values()
             .any(|seek| seek.purpose == Purpose::Direct);
-        !asked && !self.links.values().any(is_direct) && self.guest_room() > 0
+        !asked && self.membership.direct.is_empty() && self.guest_room() > 0
     }
 
     /// The link is up.
     pub(super) fn start_direct(&mut self, now: Now, id: LinkId) {
-        if let Some(link) = self.links.get_mut(&id) {
-            link.direct_until = Some(now + IDLE);
-        }
-        self.wake_for(id);
+        self.membership.direct.insert(id, now + IDLE);
     }
 
     /// A message between the two ends of a link went along it.
     pub(in crate::mesh) fn use_direct(&mut self, now: Now, id: LinkId, other: PeerId) {
-        if let Some(link) = self.links.get_mut(&id)
-            && link.peer == other
-            && let Some(until) = &mut link.direct_until
+        if let Some(until) = self.membership.direct.get_mut(&id)
+            && self.links.get(&id).is_some_and(|link| link.peer == other)
         {
             *until = now + IDLE;
         }
     }
 
     pub(super) fn tend_direct_links(&mut self, now: Now) {
-        for link in self.links.values_mut() {
-            if link.direct_until.is_some_and(|until| until <= now) {
-                link.direct_until = None;
-            }
-        }
+        self.membership.direct.retain(|_, until| *until > now);
     }
 }

@@ -40,11 +40,11 @@ pub(super) const SLACK: usize = 2;
 const OPEN: Duration = Duration::from_secs(15);
 
 /// Exchanges of others whose way is remembered, and for how long.
-const PATHS: usize = 4096;
+const PATHS: u32 = 4096;
 const PATH_AGE: Duration = Duration::from_secs(30);
 
 /// Peers whose splits are counted, and for how long.
-const GUESTS: usize = 1024;
+const GUESTS: u32 = 1024;
 const GUEST_AGE: Duration = Duration::from_secs(600);
 
 /// First and longest pause after walks that brought nothing.
@@ -62,6 +62,8 @@ pub(super) struct Membership {
     invites: Map<MessageId, Invite>,
     /// Links that are one too many, while neighbours are exchanged for them.
     extras: Map<LinkId, Extra>,
+    /// Links for heavy traffic between their ends until then, beside those of the mesh.
+    direct: Map<LinkId, Now>,
     guests: Recent<PeerId, u8>,
     flips: Flips,
     passive: Passive,
@@ -76,12 +78,19 @@ impl Membership {
             seeks: Map::default(),
             invites: Map::default(),
             extras: Map::default(),
+            direct: Map::default(),
             guests: Recent::new(GUESTS, GUEST_AGE),
             flips: Flips::new(),
             passive: Passive::default(),
             next_seek: Now::ZERO,
             pause: PAUSE.0,
         }
+    }
+
+    pub(super) fn expire(&mut self, now: Now) {
+        self.paths.expire(now);
+        self.guests.expire(now);
+        self.flips.expire(now);
     }
 
     /// Invitations that add a link: others replace one.
@@ -97,8 +106,16 @@ impl Membership {
         invites.chain(seeks).collect()
     }
 
+    /// The link that takes this one's place.
+    pub(super) fn heir(&self, link: LinkId) -> Option<LinkId> {
+        let mut extras = self.extras.iter();
+        let heir = extras.find(|(_, extra)| extra.gives_up(link));
+        heir.map(|(heir, _)| *heir)
+    }
+
     pub(super) fn forget_link(&mut self, link: LinkId) {
         self.extras.remove(&link);
+        self.direct.remove(&link);
         // Its place is taken, or it is lost: either way there is a link less.
         self.extras.retain(|_, extra| !extra.gives_up(link));
     }
@@ -110,11 +127,13 @@ impl Mesh {
         let seeks = state.seeks.values().map(|seek| seek.deadline);
         let invites = state.invites.values().map(|invite| invite.deadline);
         let extras = state.extras.values().filter_map(Extra::deadline);
+        let direct = state.direct.values().copied();
         let next = self.may_seek().then_some(state.next_seek);
         let idle = self.idle_deadline();
         seeks
             .chain(invites)
             .chain(extras)
+            .chain(direct)
             .chain(next)
             .chain(idle)
             .min()
@@ -139,8 +158,7 @@ impl Mesh {
 
     /// Links that count: those for heavy traffic between their ends come on top.
     pub(super) fn counted(&self) -> usize {
-        let counts = |link: &&super::links::Link| link.direct_until.is_none();
-        self.links.values().filter(counts).count()
+        self.links.len() - self.membership.direct.len()
     }
 
     /// Links that are missed.

@@ -162,10 +162,13 @@ impl Mesh {
         });
         loop {
             let most = self.settings.max_peers + self.running();
-            let up = self
-                .up_links()
-                .filter(|(_, link)| link.direct_until.is_none());
-            if up.count() <= most {
+            let up = self.counted_up();
+            if up <= most {
+                if up <= self.settings.max_peers {
+                    // Nothing is one too many any more, since a neighbour left.
+                    let extras = &mut self.membership.extras;
+                    extras.retain(|_, extra| extra.is_running());
+                }
                 return;
             }
             if !self.host(now) {
@@ -260,7 +263,7 @@ impl Mesh {
             .filter(|(id, link)| {
                 *id != guest
                     && link.peer != target
-                    && link.direct_until.is_none()
+                    && self.membership.counts(*id)
                     && link.neighbor().links > 1
                     && !extras.contains_key(id)
                     && !extras.values().any(|extra| extra.gives_up(*id))
@@ -278,19 +281,24 @@ impl Mesh {
         chosen.choose(&mut self.rng).copied()
     }
 
+    /// Links of the mesh that are up.
+    fn counted_up(&self) -> usize {
+        let counts = |(id, _): &(LinkId, _)| self.membership.counts(*id);
+        self.up_links().filter(counts).count()
+    }
+
     /// Lets links go that are too many: first those that nothing could be exchanged for, then those
     /// of neighbours with the most links, and of these the newest, since what has lasted is likely to
     /// last. A neighbour without another link is kept until it says that it has one.
     fn shed(&mut self, now: Now, most: usize) {
-        let counted = |link: &crate::mesh::links::Link| link.direct_until.is_none();
-        while self.up_links().filter(|(_, link)| counted(link)).count() > most {
+        while self.counted_up() > most {
             let extras = &self.membership.extras;
             let least_needed = (self.up_links())
                 .filter(|(id, link)| {
                     let runs = extras.get(id).is_some_and(Extra::is_running);
                     // It may just have taken the place of one that was closed for it.
                     let new = link.up_since == Some(now);
-                    counted(link) && link.spare() && !runs && !new
+                    self.membership.counts(*id) && link.spare() && !runs && !new
                 })
                 .max_by_key(|(id, link)| (extras.contains_key(id), link.neighbor().links, *id))
                 .map(|(id, _)| id);

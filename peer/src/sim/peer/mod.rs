@@ -60,6 +60,35 @@ pub(super) struct Peer {
     pub(super) second_link: Option<Time>,
 }
 
+impl Peer {
+    /// Whether it is to be woken when its timers say.
+    pub(super) fn is_awaited(&self) -> bool {
+        let core = self.core.as_ref();
+        core.is_some_and(|core| {
+            let due = core.mesh.poll_timeout().min(core.signal.poll_timeout());
+            core.wake < Time::MAX && due.is_some()
+        })
+    }
+
+    /// Whether its mesh counts this connection.
+    pub(super) fn counts(&self, conn: u32) -> bool {
+        let core = self.core.as_ref();
+        core.is_some_and(|core| core.mesh.up_peer(LinkId(conn.into())).is_some())
+    }
+
+    /// Drops the cores and tells how many bytes they took.
+    pub(super) fn weigh(&mut self, heap: fn() -> usize) -> usize {
+        let Some(core) = self.core.take() else {
+            return 0;
+        };
+        let Core { mesh, signal, .. } = *core;
+        let inline = size_of::<Mesh>() + size_of::<Signal>();
+        let before = heap();
+        drop((mesh, signal));
+        inline + before.saturating_sub(heap())
+    }
+}
+
 /// What is dropped when a peer dies.
 #[derive(Debug)]
 pub(super) struct Core {
@@ -352,6 +381,7 @@ impl Turn<'_> {
                 let offer_id = OfferId::new(*id.as_bytes());
                 self.signal(signal::Input::Withdraw(offer_id));
             }
+            Output::SameMesh => self.signal(signal::Input::SameMesh),
             Output::Connect(_) | Output::Disconnect(_) => {
                 self.changed = true;
                 self.tell_need();

@@ -112,9 +112,7 @@ impl<'a> Frame<'a> {
                 ids: ids(reader, MAX_MESSAGES)?,
                 pull: flags & PULLED != 0,
             },
-            0x22 => Self::Graft {
-                id: reader.message_id()?,
-            },
+            0x22 => Self::Graft,
             0x23 => Self::Prune,
             0x24 => Self::Digest {
                 from_ms: reader.u64()?,
@@ -201,7 +199,7 @@ impl<'a> Frame<'a> {
             Self::Flip { .. } => 0x16,
             Self::Gossip { .. } => 0x20,
             Self::IHave { .. } => 0x21,
-            Self::Graft { .. } => 0x22,
+            Self::Graft => 0x22,
             Self::Prune => 0x23,
             Self::Digest { .. } => 0x24,
             Self::Pull { .. } => 0x25,
@@ -323,7 +321,6 @@ impl<'a> Frame<'a> {
                 out.extend_from_slice(envelope);
             }
             Self::IHave { ids, .. } | Self::Pull { ids } => ids.write(out),
-            Self::Graft { id } => write_ids(id, &[], out),
             Self::Digest {
                 from_ms,
                 to_ms,
@@ -400,7 +397,7 @@ impl<'a> Frame<'a> {
                 lateness_ms,
             } => write_numbers(&[*token, (*links).into(), (*lateness_ms).into()], out),
             Self::Beacons { marks } => marks.write(out),
-            Self::Prune | Self::Unknown(_) => {}
+            Self::Graft | Self::Prune | Self::Unknown(_) => {}
         }
     }
 }

@@ -283,8 +283,8 @@ pub enum Frame<'a> {
         /// Pull at once what is missing: nobody else will bring it.
         pull: bool,
     },
-    /// 0x22: send this broadcast, and further ones unasked.
-    Graft { id: MessageId },
+    /// 0x22: send broadcasts in whole.
+    Graft,
     /// 0x23: announce broadcasts instead of sending them.
     Prune,
     /// 0x24: what the sender has of a window of time: the number of messages and the exclusive or of

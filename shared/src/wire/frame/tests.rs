@@ -57,7 +57,7 @@ fn all() -> Vec<Frame<'static>> {
             ids: Ids::from(&[ID][..]),
             pull: true,
         },
-        Frame::Graft { id: ID },
+        Frame::Graft,
         Frame::Prune,
         Frame::Digest {
             from_ms: 1_700_000_000_000,

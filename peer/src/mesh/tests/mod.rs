@@ -1,320 +1,22 @@
-//! Whole meshes of cores in virtual time, with links as queues. Every random choice comes from a
-//! seed that is printed.
+//! What a mesh of cores does.
 
-use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap};
+mod tree;
+mod world;
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
 use rand::{RngExt, SeedableRng};
-use shared::crypto::Identity;
-use shared::crypto::envelope::{Content, Kind};
+use shared::crypto::envelope::Kind;
 use shared::crypto::manifest::{CHUNK, Manifest};
-use shared::wire::frame::{Pushed, SignalKind};
+use shared::wire::frame::Pushed;
 use shared::{MessageId, PeerId};
 
-use super::message::{Packet, Sealed, Signed};
-use super::{Input, LinkId, Mesh, Now, Output, Reason, Settings};
-
-const STARTED_MS: u64 = 1_700_000_000_000;
-
-#[derive(Debug)]
-struct Node {
-    mesh: Mesh,
-    me: PeerId,
-    identity: Identity,
-    events: Vec<Output>,
-}
-
-/// What reaches a node at a time.
-#[derive(Debug)]
-enum Arrival {
-    Packet(LinkId, Packet),
-    Closed(LinkId),
-}
-
-#[derive(Debug)]
-struct World {
-    nodes: Vec<Node>,
-    max_peers: usize,
-    /// The two ends of each link.
-    ends: BTreeMap<LinkId, [usize; 2]>,
-    /// Links whose packets get lost, as with a silently dead neighbour.
-    dead: Vec<LinkId>,
-    queue: BinaryHeap<Reverse<(Now, u64, usize)>>,
-    arrivals: BTreeMap<u64, Arrival>,
-    now: Now,
-    serial: u64,
-    rng: StdRng,
-    copies: u64,
-}
-
-impl World {
-    fn new(count: usize, max_peers: usize, seed: u64) -> Self {
-        println!("seed {seed}");
-        let mut rng = StdRng::seed_from_u64(seed);
-        let nodes = (0..count)
-            .map(|_| {
-                let identity = Identity::from_seed(&rng.random());
-                let me = identity.address();
-                let mesh = Mesh::new(Settings {
-                    me,
-                    keys: *identity.public(),
-                    started_ms: STARTED_MS,
-                    max_peers,
-                    rate: super::Rate::new(20.0, 100.0),
-                    history: Duration::ZERO,
-                    flip_interval: Duration::from_secs(300),
-                    seed: rng.random(),
-                });
-                Node {
-                    mesh,
-                    me,
-                    identity,
-                    events: Vec::new(),
-                }
-            })
-            .collect();
-        Self {
-            nodes,
-            max_peers,
-            ends: BTreeMap::new(),
-            dead: Vec::new(),
-            queue: BinaryHeap::new(),
-            arrivals: BTreeMap::new(),
-            now: Duration::ZERO,
-            serial: 0,
-            rng,
-            copies: 0,
-        }
-    }
-
-    /// A link that both ends have proven; `a` made the offer.
-    fn link(&mut self, a: usize, b: usize) -> LinkId {
-        self.serial += 1;
-        let id = LinkId(self.serial);
-        self.ends.insert(id, [a, b]);
-        let token = self.rng.random();
-        for (at, other, offered) in [(a, b, true), (b, a, false)] {
-            let peer = self.nodes[other].me;
-            let keys = Some(*self.nodes[other].identity.public());
-            let input = Input::LinkAdmitted {
-                link: id,
-                peer,
-                keys,
-                offered,
-                token,
-            };
-            self.input(at, input);
-        }
-        id
-    }
-
-    fn input(&mut self, at: usize, input: Input) {
-        self.nodes[at].mesh.handle(self.now, input);
-        while let Some(output) = self.nodes[at].mesh.poll_output() {
-            self.output(at, output);
-        }
-    }
-
-    fn output(&mut self, at: usize, output: Output) {
-        match output {
-            Output::Send { links, packet, .. } => {
-                for link in links {
-                    self.arrive(at, link, Arrival::Packet(link, packet.clone()));
-                }
-            }
-            Output::Close { link, goodbye } => {
-                self.arrive(at, link, Arrival::Closed(link));
-                self.nodes[at].events.push(Output::Close { link, goodbye });
-            }
-            Output::Open { ref sealed, .. } => {
-                let id = sealed.id;
-                self.nodes[at].events.push(output);
-                self.input(at, Input::Acknowledge { id, proof: [7; 16] });
-            }
-            Output::CheckAck { id, .. } => {
-                self.nodes[at].events.push(output);
-                self.input(at, Input::Acknowledged(id));
-            }
-            // Descriptions are empty, connections come at once.
-            Output::Invite { id, peer } => self.signal(at, id, peer, SignalKind::Offer),
-            Output::Signal(signal) if signal.kind == SignalKind::Offer => {
-                self.signal(at, signal.id, signal.from, SignalKind::Answer);
-                let from = self.nodes.iter().position(|node| node.me == signal.from);
-                self.link(from.unwrap(), at);
-            }
-            Output::Beacon => {
-                let message = self.message(at, Kind::Beacon, b"");
-                let chunks = Vec::new();
-                self.input(at, Input::Publish { message, chunks });
-            }
-            output => self.nodes[at].events.push(output),
-        }
-    }
-
-    fn signal(&mut self, at: usize, id: MessageId, to: PeerId, kind: SignalKind) {
-        let sdp = "".into();
-        self.input(at, Input::Signal { id, to, kind, sdp });
-    }
-
-    fn arrive(&mut self, from: usize, link: LinkId, arrival: Arrival) {
-        let Some(ends) = self.ends.get(&link) else {
-            return;
-        };
-        if self.dead.contains(&link) {
-            return;
-        }
-        let to = if ends[0] == from { ends[1] } else { ends[0] };
-        self.serial += 1;
-        // The latency of a link never changes: it keeps the order.
-        let latency = Duration::from_millis(10 + link.0 * 7 % 90);
-        self.queue
-            .push(Reverse((self.now + latency, self.serial, to)));
-        self.arrivals.insert(self.serial, arrival);
-    }
-
-    fn deliver(&mut self, at: usize, arrival: Arrival) {
-        match arrival {
-            Arrival::Closed(link) => self.input(at, Input::LinkClosed(link)),
-            Arrival::Packet(
-                link,
-                Packet::Gossip {
-                    hops,
-                    pushed,
-                    has,
-                    message,
-                },
-            ) => {
-                self.copies += 1;
-                let id = message.id;
-                let input = if self.nodes[at].mesh.knows(&id) {
-                    Input::Duplicate { link, id, pushed }
-                } else {
-                    Input::Gossip(super::gossip::Arrival {
-                        link,
-                        hops,
-                        pushed,
-                        has,
-                        message,
-                    })
-                };
-                self.input(at, input);
-            }
-            Arrival::Packet(
-                link,
-                Packet::Chunk {
-                    message,
-                    index,
-                    data,
-                },
-            ) => {
-                let input = Input::Chunk {
-                    link,
-                    message,
-                    index,
-                    data,
-                };
-                self.input(at, input);
-            }
-            Arrival::Packet(link, packet) => self.input(at, Input::Packet { link, packet }),
-        }
-    }
-
-    /// Runs until so much time has passed.
-    fn run(&mut self, time: Duration) {
-        let end = self.now + time;
-        loop {
-            let timers = self.nodes.iter().enumerate();
-            let timer = timers
-                .filter_map(|(at, node)| Some((node.mesh.poll_timeout()?.max(self.now), at)))
-                .min();
-            let arrival = self.queue.peek().map(|Reverse((at, ..))| *at);
-            let next = arrival.into_iter().chain(timer.map(|(at, _)| at)).min();
-            let Some(next) = next.filter(|next| *next <= end) else {
-                break;
-            };
-            self.now = next;
-            if arrival == Some(next) {
-                if let Some(Reverse((_, serial, to))) = self.queue.pop()
-                    && let Some(arrival) = self.arrivals.remove(&serial)
-                {
-                    self.deliver(to, arrival);
-                }
-            } else if let Some((_, at)) = timer {
-                self.input(at, Input::Timeout);
-            }
-            self.check();
-        }
-        self.now = end;
-    }
-
-    /// What must hold at every step.
-    fn check(&self) {
-        for node in &self.nodes {
-            let links = node.mesh.neighbors().count();
-            let most = self.max_peers + super::membership::SLACK;
-            assert!(links <= most, "more links than are allowed");
-        }
-    }
-
-    fn message(&mut self, from: usize, kind: Kind, payload: &[u8]) -> Arc<Signed> {
-        let node = &self.nodes[from];
-        self.serial += 1;
-        Arc::new(Signed {
-            id: MessageId::new(self.rng.random()),
-            origin: node.me,
-            keys: *node.identity.public(),
-            kind,
-            content: Content::Binary,
-            epoch: STARTED_MS,
-            sequence: self.serial,
-            time_ms: STARTED_MS + u64::try_from(self.now.as_millis()).unwrap(),
-            bytes: payload.into(),
-            payload: 0..payload.len(),
-        })
-    }
-
-    fn publish(&mut self, from: usize) -> MessageId {
-        let message = self.message(from, Kind::Broadcast, b"hello");
-        let id = message.id;
-        let chunks = Vec::new();
-        self.input(from, Input::Publish { message, chunks });
-        id
-    }
-
-    fn delivered(&self, at: usize, id: MessageId) -> usize {
-        let events = self.nodes[at].events.iter();
-        events
-            .filter(|event| matches!(event, Output::Deliver { message, .. } if message.id == id))
-            .count()
-    }
-
-    fn degree(&self, at: usize) -> usize {
-        self.nodes[at].mesh.neighbors().count()
-    }
-
-    /// A ring with random chords: connected, degrees near `degree`.
-    fn connect_randomly(&mut self, degree: usize) {
-        let count = self.nodes.len();
-        for at in 0..count {
-            self.link(at, (at + 1) % count);
-        }
-        for _ in 0..count * (degree - 2) / 2 {
-            let (a, b) = (
-                self.rng.random_range(0..count),
-                self.rng.random_range(0..count),
-            );
-            if a != b && self.degree(a) < degree && self.degree(b) < degree {
-                self.link(a, b);
-                self.run(Duration::from_millis(200));
-            }
-        }
-        self.run(Duration::from_secs(1));
-    }
-}
+use super::message::{Packet, Sealed};
+use super::{Input, LinkId, Output, Reason};
+use world::World;
 
 #[test]
 fn a_broadcast_reaches_everybody_once() {
@@ -452,6 +154,77 @@ fn a_route_that_breaks_is_replaced() {
         .iter()
         .any(|event| matches!(event, Output::CheckAck { id: other, .. } if *other == id));
     assert!(acknowledged);
+}
+
+/// In a ring, there is one other way.
+#[test]
+fn where_a_way_is_said_to_end_another_is_tried_before_all() {
+    for seed in 27..31 {
+        let mut world = World::new(5, 2, seed);
+        for at in 0..5 {
+            world.link(at, (at + 1) % 5);
+        }
+        world.run(Duration::from_secs(1));
+        world.publish(2);
+        world.run(Duration::from_secs(1));
+        let (sender, receiver) = (world.nodes[0].me, world.nodes[2].me);
+        let way = world.nodes[0].mesh.way(world.now, receiver, None).unwrap();
+        let end = if world.ends[&way] == [0, 1] { 1 } else { 3 };
+        let last = world
+            .ends
+            .iter()
+            .find(|(_, ends)| **ends == [end.min(2), end.max(2)]);
+        let (last, ends) = last.map(|(link, ends)| (*link, *ends)).unwrap();
+        world.ends.remove(&last);
+        for at in ends {
+            world.input(at, Input::LinkClosed(last));
+        }
+        let id = MessageId::new(world.rng.random());
+        let sealed = Sealed {
+            id,
+            from: sender,
+            to: receiver,
+            body: vec![0; 100].into(),
+        };
+        world.input(0, Input::Direct(Arc::new(sealed)));
+        world.run(Duration::from_millis(1500));
+        let acknowledged = (world.nodes[0].events.iter())
+            .any(|event| matches!(event, Output::CheckAck { id: other, .. } if *other == id));
+        assert!(acknowledged && world.flooded == 0, "seed {seed}");
+    }
+}
+
+#[test]
+fn neighbours_that_end_every_way_have_a_message_flooded_once() {
+    let mut world = World::new(4, 3, 35);
+    let links = [1, 2, 3].map(|other| world.link(0, other));
+    world.run(Duration::from_secs(1));
+    let id = MessageId::new(world.rng.random());
+    let from = world.nodes[1].me;
+    let sealed = Sealed {
+        id,
+        from: world.nodes[0].me,
+        to: PeerId::new([9; 20]),
+        // Too large to be flooded before another way was tried.
+        body: vec![0; 5000].into(),
+    };
+    let mesh = &mut world.nodes[0].mesh;
+    mesh.learn_route(world.now, sealed.to, links[0], 2);
+    let rejected = mesh.counters().rejected;
+    let before = world.serial;
+    world.input(0, Input::Direct(Arc::new(sealed)));
+    world.input(0, Input::Timeout);
+    for _ in 0..500 {
+        for link in links {
+            let packet = Packet::RouteError { id, from };
+            world.input(0, Input::Packet { link, packet });
+            world.input(0, Input::Timeout);
+        }
+    }
+    // Two ways; then a question and the message to all, and the message along another way.
+    assert_eq!(world.serial - before, 2 + 2 * 3 + 1);
+    let rejected = world.nodes[0].mesh.counters().rejected - rejected;
+    assert_eq!(rejected, 3 * 500 - 2, "each way ended once");
 }
 
 #[test]
@@ -648,5 +421,34 @@ fn any_inputs_keep_the_maps_bounded() {
     world.run(Duration::from_secs(5));
     for at in 1..5 {
         assert_eq!(world.delivered(at, id), 1, "it still works");
+    }
+}
+
+#[test]
+fn full_members_of_one_mesh_that_meet_exchange_nothing() {
+    let mut world = World::new(30, 4, 39);
+    for at in 0..30 {
+        world.link(at, (at + 1) % 30);
+        world.link(at, (at + 7) % 30);
+    }
+    // Beacons of whole minutes are there to compare.
+    world.run(Duration::from_secs(130));
+    let neighbors = |world: &World, at: usize| {
+        let neighbors = world.nodes[at].mesh.neighbors();
+        neighbors.map(|neighbor| neighbor.peer).collect::<Vec<_>>()
+    };
+    let other = (0..30)
+        .find(|other| {
+            let peer = world.nodes[*other].me;
+            *other != 0 && !world.nodes[0].mesh.is_neighbor(peer)
+        })
+        .unwrap();
+    let before = [neighbors(&world, 0), neighbors(&world, other)];
+    world.link(0, other);
+    world.run(Duration::from_secs(2));
+    assert_eq!([neighbors(&world, 0), neighbors(&world, other)], before);
+    for at in [0, other] {
+        let told = |event: &Output| matches!(event, Output::SameMesh);
+        assert!(world.nodes[at].events.iter().any(told), "node {at}");
     }
 }
