@@ -27,9 +27,6 @@ use crate::rt::Clock;
 /// enough that large messages cannot fill the memory. More are lost, and counted to it.
 pub const EVENT_QUEUE: usize = 256;
 
-/// Commands that wait for the peer; callers wait beyond that.
-const COMMAND_QUEUE: usize = 64;
-
 /// Largest message, in bytes. Broadcasts above 16 KiB and direct messages above 64 KiB travel in
 /// parts.
 pub const MAX_MESSAGE: usize = 16 << 20;
@@ -190,7 +187,9 @@ impl View {
 /// [`close`](Self::close) or until the last handle is dropped.
 #[derive(Debug, Clone)]
 pub struct Easypeers {
-    commands: mpsc::Sender<Command>,
+    /// Unbounded, so that who calls first is served first: a caller who waited for room could be
+    /// overtaken. Whoever calls awaits the answer.
+    commands: mpsc::UnboundedSender<Command>,
     events: broadcast::WeakSender<Event>,
     view: Arc<RwLock<View>>,
 }
@@ -209,7 +208,7 @@ impl Easypeers {
             return Err(JoinError::NoTracker);
         }
         options.timeout = clamped(options.timeout);
-        let (commands, receiver) = mpsc::channel(COMMAND_QUEUE);
+        let (commands, receiver) = mpsc::unbounded_channel();
         let (events, _) = broadcast::channel(EVENT_QUEUE);
         let weak = events.downgrade();
         let view = node::spawn(topic.to_owned(), options, receiver, events).await?;
@@ -232,7 +231,8 @@ impl Easypeers {
     }
 
     /// Sends to every member of the mesh. Returns the message's id once it is on its way; with no
-    /// link yet, it waits up to 10 s for one.
+    /// link yet, it waits up to 10 s for one. What is sent goes out in the order of the calls, more
+    /// precisely of the futures' first polls, whether or not the one before is awaited to its end.
     ///
     /// # Errors
     /// [`SendError`].
@@ -412,7 +412,7 @@ impl Easypeers {
     /// Says goodbye to neighbours and trackers and ends; at most about 2 s.
     pub async fn close(&self) {
         let (reply, done) = oneshot::channel();
-        if self.commands.send(Command::Close { reply }).await.is_ok() {
+        if self.commands.send(Command::Close { reply }).is_ok() {
             let _ = done.await;
         }
     }
@@ -424,7 +424,6 @@ impl Easypeers {
         let (reply, answer) = oneshot::channel();
         self.commands
             .send(command(reply))
-            .await
             .map_err(|_| SendError::Closed)?;
         answer.await.map_err(|_| SendError::Closed)
     }

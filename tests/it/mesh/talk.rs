@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use e2e::TestServer;
 use easypeers::{Data, Easypeers, Event, Options, Receipt, SendError, State};
+use futures_util::FutureExt;
+use futures_util::future::join_all;
 
 use super::{Peer, options};
 
@@ -61,6 +63,35 @@ async fn an_early_broadcast_is_not_lost() {
     };
     let (sent, message) = tokio::join!(early, join);
     assert_eq!(message.id, sent.unwrap());
+}
+
+/// However many wait: one that comes later never overtakes.
+#[tokio::test]
+async fn broadcasts_keep_the_order_of_the_calls() {
+    let server = TestServer::start().await;
+    let mut alice = Peer::join("order", options(&server)).await;
+    let mut bob = Peer::join("order", options(&server)).await;
+    alice.links(1).await;
+    bob.links(1).await;
+    let mut sends: Vec<_> = (0..100)
+        .map(|number: u32| Box::pin(alice.handle.send(number.to_string())))
+        .collect();
+    let (first, rest) = sends.split_first_mut().unwrap();
+    assert!(first.now_or_never().is_none());
+    for send in &mut rest[..70] {
+        assert!(send.now_or_never().is_none());
+    }
+    // The peer takes up what it was asked so far.
+    first.await.unwrap();
+    for send in &mut rest[70..] {
+        assert!(send.now_or_never().is_none());
+    }
+    for sent in join_all(rest).await {
+        sent.unwrap();
+    }
+    for number in 0..100 {
+        assert_eq!(bob.message().await.data, Data::from(number.to_string()));
+    }
 }
 
 /// Three in a row: with two links each at most, and a third member that both ends know.
