@@ -10,6 +10,7 @@ use std::time::Duration;
 use shared::crypto::topic::TopicError;
 use shared::wire::compat::certificate::MAX_TEXT;
 use shared::{InfoHash, MessageId, PeerId};
+use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{broadcast, mpsc, oneshot};
 
 pub use event::{Data, Event, Events, Message, Receipt, State, Status};
@@ -26,6 +27,9 @@ use crate::rt::Clock;
 /// Events that wait for an application that does not read: enough for a burst of chat, little
 /// enough that large messages cannot fill the memory. More are lost, and counted to it.
 pub const EVENT_QUEUE: usize = 256;
+
+/// Commands that wait for the peer; more are refused. Nobody waits for room: who did could be overtaken.
+const COMMAND_QUEUE: usize = 4096;
 
 /// Largest message, in bytes. Broadcasts above 16 KiB and direct messages above 64 KiB travel in
 /// parts.
@@ -77,7 +81,7 @@ pub enum SendError {
     /// An address that is not that of this peer's keys.
     #[error("the address {0} does not belong to this peer's keys")]
     ForeignAddress(PeerId),
-    /// Too much is waiting already.
+    /// Too much is waiting already, or was asked at once.
     #[error("too many messages are waiting to be sent")]
     Busy,
 }
@@ -187,9 +191,7 @@ impl View {
 /// [`close`](Self::close) or until the last handle is dropped.
 #[derive(Debug, Clone)]
 pub struct Easypeers {
-    /// Unbounded, so that who calls first is served first: a caller who waited for room could be
-    /// overtaken. Whoever calls awaits the answer.
-    commands: mpsc::UnboundedSender<Command>,
+    commands: mpsc::Sender<Command>,
     events: broadcast::WeakSender<Event>,
     view: Arc<RwLock<View>>,
 }
@@ -208,7 +210,7 @@ impl Easypeers {
             return Err(JoinError::NoTracker);
         }
         options.timeout = clamped(options.timeout);
-        let (commands, receiver) = mpsc::unbounded_channel();
+        let (commands, receiver) = mpsc::channel(COMMAND_QUEUE);
         let (events, _) = broadcast::channel(EVENT_QUEUE);
         let weak = events.downgrade();
         let view = node::spawn(topic.to_owned(), options, receiver, events).await?;
@@ -412,7 +414,7 @@ impl Easypeers {
     /// Says goodbye to neighbours and trackers and ends; at most about 2 s.
     pub async fn close(&self) {
         let (reply, done) = oneshot::channel();
-        if self.commands.send(Command::Close { reply }).is_ok() {
+        if self.commands.send(Command::Close { reply }).await.is_ok() {
             let _ = done.await;
         }
     }
@@ -423,8 +425,11 @@ impl Easypeers {
     ) -> Result<T, SendError> {
         let (reply, answer) = oneshot::channel();
         self.commands
-            .send(command(reply))
-            .map_err(|_| SendError::Closed)?;
+            .try_send(command(reply))
+            .map_err(|error| match error {
+                TrySendError::Full(_) => SendError::Busy,
+                TrySendError::Closed(_) => SendError::Closed,
+            })?;
         answer.await.map_err(|_| SendError::Closed)
     }
 

@@ -118,7 +118,7 @@ struct Node {
     address: Option<PeerId>,
     identifier: InfoHash,
     transport: Arc<Transport>,
-    commands: mpsc::UnboundedReceiver<Command>,
+    commands: mpsc::Receiver<Command>,
     events: broadcast::Sender<Event>,
     view: Arc<RwLock<View>>,
 }
@@ -127,7 +127,7 @@ struct Node {
 pub(crate) async fn spawn(
     topic: String,
     options: Options,
-    commands: mpsc::UnboundedReceiver<Command>,
+    commands: mpsc::Receiver<Command>,
     events: broadcast::Sender<Event>,
 ) -> Result<Arc<RwLock<View>>, JoinError> {
     let identity = options
