@@ -12,19 +12,19 @@
     reason = "printing is what it is for"
 )]
 
-use std::alloc::System;
 use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context, bail};
+use cap::Cap;
 use clap::Parser;
 use easypeers::sim::{Baseline, Progress, Report, Scenario, run};
-use stats_alloc::{INSTRUMENTED_SYSTEM, StatsAlloc};
+use mimalloc::MiMalloc;
 
 /// Counts what is allocated.
 #[global_allocator]
-static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
+static ALLOCATOR: Cap<MiMalloc> = Cap::new(MiMalloc, usize::MAX);
 
 /// Runs meshes of thousands of peers in virtual time.
 #[derive(Debug, Parser)]
@@ -139,12 +139,14 @@ fn simulate(scenario: &Scenario, arguments: &Arguments) -> Report {
             let _ = std::io::stderr().flush();
         }
     };
-    let heap = || {
-        let stats = ALLOCATOR.stats();
-        stats.bytes_allocated - stats.bytes_deallocated
-    };
     let (peers, seed) = (arguments.peers, arguments.seed);
-    let report = run(scenario, peers, seed, &mut progress, Some(heap));
+    let report = run(
+        scenario,
+        peers,
+        seed,
+        &mut progress,
+        Some(|| ALLOCATOR.allocated()),
+    );
     if terminal {
         eprint!("\r\x1b[K");
     }

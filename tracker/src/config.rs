@@ -1,6 +1,8 @@
 //! Settings: one clap definition for flags, environment (`EASYPEERS_*`), TOML file and defaults,
 //! in that order of precedence. The TOML file has the flags' names without the dashes in front.
 
+mod values;
+
 use std::ffi::OsString;
 use std::fmt;
 use std::net::{AddrParseError, SocketAddr};
@@ -14,6 +16,10 @@ use ipnet::IpNet;
 
 use crate::cluster::{ClusterUrl, ClusterUrlError};
 use crate::session::state::MessageRate;
+use values::{
+    cluster_url, count, duration, ice_url, interval, listen, network, offers, positive, rate, size,
+    ttl,
+};
 
 /// Where to serve.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -443,124 +449,9 @@ pub(crate) fn apply_file(
     Ok((command, keys))
 }
 
-/// `90`, `90s`, `1.5m`, `250ms`, `2h`; a bare number is seconds.
-fn duration(text: &str) -> Result<Duration, String> {
-    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
-    let unit = match &text[digits.len()..] {
-        "ms" => 0.001,
-        "" | "s" => 1.0,
-        "m" | "min" => 60.0,
-        "h" => 3600.0,
-        _ => return Err("use a number with ms, s, m or h, such as 90s".to_owned()),
-    };
-    let number = f64::from_str(digits).map_err(|_| "use a number with ms, s, m or h".to_owned())?;
-    Duration::try_from_secs_f64(number * unit).map_err(|error| error.to_string())
-}
-
-fn positive(text: &str) -> Result<Duration, String> {
-    let duration = duration(text)?;
-    if duration < Duration::from_millis(10) {
-        return Err("at least 10ms".to_owned());
-    }
-    Ok(duration)
-}
-
-fn interval(text: &str) -> Result<Duration, String> {
-    let interval = duration(text)?;
-    if !(Duration::from_secs(1)..=Duration::from_secs(3600)).contains(&interval) {
-        return Err("from 1s to 1h".to_owned());
-    }
-    Ok(interval)
-}
-
-fn size(text: &str) -> Result<usize, String> {
-    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
-    let unit = match &text[digits.len()..] {
-        "" | "B" => 1,
-        "K" | "KiB" => 1 << 10,
-        "M" | "MiB" => 1 << 20,
-        _ => return Err("use bytes, KiB or MiB".to_owned()),
-    };
-    let number = usize::from_str(digits).map_err(|_| "use bytes, KiB or MiB".to_owned())?;
-    match number.checked_mul(unit) {
-        Some(size @ 1024..=0x4000_0000) => Ok(size),
-        _ => Err("from 1KiB to 1024MiB".to_owned()),
-    }
-}
-
-fn count(text: &str) -> Result<usize, String> {
-    match usize::from_str(text) {
-        Ok(count @ 1..) => Ok(count),
-        _ => Err("a whole number from 1".to_owned()),
-    }
-}
-
-fn rate(text: &str) -> Result<u32, String> {
-    match u32::from_str(text) {
-        Ok(rate @ 1..=1_000_000) => Ok(rate),
-        _ => Err("a whole number from 1 to 1000000".to_owned()),
-    }
-}
-
-fn offers(text: &str) -> Result<usize, String> {
-    match usize::from_str(text) {
-        Ok(offers) if offers <= shared::limits::MAX_OFFERS => Ok(offers),
-        _ => Err(format!(
-            "a whole number up to {}",
-            shared::limits::MAX_OFFERS
-        )),
-    }
-}
-
-fn listen(text: &str) -> Result<Listen, String> {
-    text.parse().map_err(|_| {
-        "use an address and a port, such as 127.0.0.1:3000 or [::]:3000, or unix:/path".to_owned()
-    })
-}
-
-/// Takes anything: what is wrong with it is told by [`Settings::check`], which does not quote it.
-#[expect(clippy::unnecessary_wraps, reason = "a parser of clap")]
-fn cluster_url(text: &str) -> Result<ClusterUrl, String> {
-    Ok(ClusterUrl::from(text))
-}
-
-fn ttl(text: &str) -> Result<Duration, String> {
-    let ttl = duration(text)?;
-    if !(Duration::from_secs(600)..=Duration::from_secs(168 * 3600)).contains(&ttl) {
-        return Err("from 10m to 168h".to_owned());
-    }
-    Ok(ttl)
-}
-
-fn ice_url(text: &str) -> Result<String, String> {
-    crate::ice::check(text).map(|()| text.to_owned())
-}
-
-fn network(text: &str) -> Result<IpNet, String> {
-    IpNet::from_str(text)
-        .or_else(|_| text.parse::<std::net::IpAddr>().map(IpNet::from))
-        .map_err(|_| "use an address or a network, such as 10.0.0.0/8".to_owned())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn durations_and_sizes_have_units() {
-        assert_eq!(duration("90").unwrap(), Duration::from_secs(90));
-        assert_eq!(duration("1.5m").unwrap(), Duration::from_secs(90));
-        assert_eq!(duration("250ms").unwrap(), Duration::from_millis(250));
-        for bad in ["", "s", "-1s", "5 d", "1e400"] {
-            assert!(duration(bad).is_err(), "{bad}");
-        }
-        assert_eq!(size("128KiB").unwrap(), 131_072);
-        for bad in ["", "1", "128KB", "2000MiB"] {
-            assert!(size(bad).is_err(), "{bad}");
-        }
-        assert!(interval("0s").is_err() && count("0").is_err() && offers("101").is_err());
-        assert_eq!(network("127.0.0.1").unwrap().to_string(), "127.0.0.1/32");
-    }
 
     #[test]
     fn defaults_are_those_of_the_flags() {

@@ -10,6 +10,7 @@
 //! two more are accepted; a message is given to the application once and never sent to a neighbour
 //! that is known to have it; every map is bounded.
 //!
+//! - `interface`: what goes in and comes out.
 //! - `membership`: finding links over the mesh, taking newcomers in, exchanging neighbours.
 //! - `links`: accepting, counting, probing and closing links.
 //! - `gossip`: broadcasts, those of ours that wait included.
@@ -26,6 +27,7 @@ mod chunks;
 mod digest;
 mod direct;
 pub(crate) mod gossip;
+mod interface;
 mod links;
 mod membership;
 pub(crate) mod message;
@@ -36,28 +38,25 @@ mod tests;
 mod tree;
 
 use std::collections::VecDeque;
-use std::sync::Arc;
 use std::time::Duration;
 
 use rand::SeedableRng;
 use rand::rngs::StdRng;
-use shared::crypto::PublicKeys;
-use shared::wire::frame::{Pushed, SignalKind};
-use shared::{MessageId, PeerId};
 
 use crate::map::Map;
 
 use beacon::Beacons;
 use chunks::Chunks;
 use direct::Direct;
-use gossip::{Arrival, Gossip};
+use gossip::Gossip;
 use links::Link;
 use membership::Membership;
-use message::{Class, Neighbor, Packet, Sealed, Signal, Signed};
+use message::{Class, Neighbor, Packet};
 use rates::Rates;
 use tree::Tree;
 
 pub(crate) use direct::MAX_SENDS;
+pub(crate) use interface::{Counters, Goodbye, Input, Output, Reason, Settings, Unsent};
 pub(crate) use rates::Bucket;
 pub use rates::Rate;
 
@@ -71,199 +70,6 @@ pub(crate) struct LinkId(pub(crate) u64);
 /// Most links that a packet may go along. Messages take the fastest ways, not the shortest: with
 /// 100,000 members, twenty links and more, and along a tree half as many again.
 pub(crate) const HOP_LIMIT: u8 = 64;
-
-/// What a core needs to know at its start.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Settings {
-    pub(crate) me: PeerId,
-    pub(crate) keys: PublicKeys,
-    /// Milliseconds since 1970 at the start: our epoch, and what [`Now`] counts from.
-    pub(crate) started_ms: u64,
-    pub(crate) max_peers: usize,
-    /// Of each author.
-    pub(crate) rate: Rate,
-    /// How much of what was said before the start is wanted.
-    pub(crate) history: Duration,
-    /// Between two exchanges of neighbours, on average.
-    pub(crate) flip_interval: Duration,
-    pub(crate) seed: u64,
-}
-
-/// What happens to the core.
-#[derive(Debug)]
-pub(crate) enum Input {
-    /// A link's peer has proven its keys and its knowledge of the topic.
-    LinkAdmitted {
-        link: LinkId,
-        peer: PeerId,
-        /// None for a peer of Easypeers 1, which has none.
-        keys: Option<PublicKeys>,
-        /// Whether we made the offer.
-        offered: bool,
-        /// A number that both sides of this link know and no other link has.
-        token: u64,
-    },
-    /// A link's connection is gone.
-    LinkClosed(LinkId),
-    /// A link's connection may be gone: ask now.
-    LinkSuspect(LinkId),
-    /// A packet; not gossip.
-    Packet { link: LinkId, packet: Packet },
-    /// A broadcast that is not [known](Mesh::knows), its signature checked. From here on known.
-    Gossip(Arrival),
-    /// A copy of a known broadcast.
-    Duplicate {
-        link: LinkId,
-        id: MessageId,
-        pushed: Pushed,
-    },
-    /// A broadcast that is not [within its author's rate](Mesh::is_within_rate).
-    Excess { link: LinkId, origin: PeerId },
-    /// A neighbour sent what does not hold.
-    Fault(LinkId),
-    /// Members that a neighbour named when it closed its link.
-    Hints(Vec<PeerId>),
-    /// How many peers a tracker counts in the swarm.
-    SwarmSize(usize),
-    /// A piece of a large broadcast that fits its manifest.
-    Chunk {
-        link: LinkId,
-        message: MessageId,
-        index: u32,
-        data: Arc<[u8]>,
-    },
-    /// Broadcasts a message of ours; with its pieces, if it is a manifest.
-    Publish {
-        message: Arc<Signed>,
-        chunks: Vec<Arc<[u8]>>,
-    },
-    /// Asks for the keys of a member.
-    FindKeys(PeerId),
-    /// Sends a sealed message of ours.
-    Direct(Arc<Sealed>),
-    /// The sealed message was opened: acknowledge it.
-    Acknowledge { id: MessageId, proof: [u8; 16] },
-    /// An acknowledgement's proof was checked.
-    Acknowledged(MessageId),
-    /// Our description for the other side of an exchange.
-    Signal {
-        id: MessageId,
-        to: PeerId,
-        kind: SignalKind,
-        sdp: Arc<str>,
-    },
-    /// An exchange came to nothing on our side.
-    ExchangeFailed(MessageId),
-    /// Keep so many links.
-    SetMaxPeers(usize),
-    /// Time has passed.
-    Timeout,
-}
-
-/// What the core wants done or known.
-#[derive(Debug)]
-pub(crate) enum Output {
-    /// Send a packet along these links.
-    Send {
-        links: Vec<LinkId>,
-        packet: Packet,
-        class: Class,
-    },
-    /// Close a link, with a goodbye if there is a reason to give.
-    Close {
-        link: LinkId,
-        goodbye: Option<Goodbye>,
-    },
-    /// Make an offer for this peer, then [`Input::Signal`] or [`Input::ExchangeFailed`].
-    Invite { id: MessageId, peer: PeerId },
-    /// An offer to be answered by [`Input::Signal`], or the answer to ours.
-    Signal(Signal),
-    /// A link that neither side needed was to a member of our own mesh.
-    SameMesh,
-    /// The other side wants nothing of our invitation.
-    Withdraw(MessageId),
-    /// A neighbour was won.
-    Connect(PeerId),
-    /// A neighbour was lost.
-    Disconnect(PeerId),
-    /// A broadcast for the application.
-    Deliver { message: Arc<Signed>, hops: u8 },
-    /// A large broadcast for the application, whole; `message` is its manifest.
-    DeliverLarge {
-        message: Arc<Signed>,
-        hops: u8,
-        data: Vec<u8>,
-    },
-    /// A broadcast of ours is on its way.
-    Published(Arc<Signed>),
-    /// A broadcast of ours did not go out.
-    NotPublished { id: MessageId, why: Unsent },
-    /// Sign a beacon, then [`Input::Publish`].
-    Beacon,
-    /// The keys of a member were found, or not.
-    Keys {
-        peer: PeerId,
-        keys: Option<PublicKeys>,
-    },
-    /// Open a sealed message for us, then [`Input::Acknowledge`].
-    Open { sealed: Arc<Sealed>, hops: u8 },
-    /// Check the proof, then [`Input::Acknowledged`].
-    CheckAck {
-        id: MessageId,
-        proof: [u8; 16],
-        hops: u8,
-    },
-    /// A sealed message of ours was not acknowledged in time.
-    Undelivered {
-        id: MessageId,
-        /// Whether there was a way to its receiver.
-        reachable: bool,
-    },
-}
-
-/// Why we close a link, with others that may be tried.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Goodbye {
-    pub(crate) reason: Reason,
-    pub(crate) peers: Vec<PeerId>,
-}
-
-/// Why we close a link.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Reason {
-    /// We have links enough.
-    Full,
-    /// There is another link to the same peer.
-    Duplicate,
-    /// It sent what it must not.
-    Protocol,
-    /// We leave the swarm.
-    Leaving,
-    /// Another link took its place.
-    Split,
-}
-
-/// Why a broadcast of ours did not go out.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Unsent {
-    /// There was no link in time.
-    NoLink,
-    /// Too many before it wait for our rate.
-    TooFast,
-}
-
-/// Counts since the start.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct Counters {
-    pub(crate) links_opened: u64,
-    pub(crate) delivered: u64,
-    pub(crate) forwarded: u64,
-    pub(crate) duplicates: u64,
-    /// Packets that broke a rule or a limit.
-    pub(crate) rejected: u64,
-    /// Other meshes of the same topic that we touched.
-    pub(crate) merges: u64,
-}
 
 /// The core.
 #[derive(Debug)]

@@ -3,39 +3,95 @@
 //!
 //! The entries lie in a ring, oldest first, and beside it is an index of their numbers once they are more than
 //! a few. So an entry takes hardly more than its key and value: much of what a member takes is such entries.
+//! A lookup reads one word of the index and, if the entry seems to be there, the entry: of thousands of members
+//! in one process nothing is in a cache, so that each is a wait for memory.
 
 use std::collections::VecDeque;
 use std::hash::{BuildHasher, Hash};
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use foldhash::fast::RandomState;
-use hashbrown::HashTable;
 
 use super::Now;
 
 /// Up to so many entries are looked through; with half as many the index goes again.
 const FEW: usize = 16;
 
+/// Of one key for the whole process: whoever chooses ids does not know it.
+static HASHER: LazyLock<RandomState> = LazyLock::new(RandomState::default);
+
 #[derive(Debug)]
 struct Entry<K, V> {
-    at: Now,
+    /// Nanoseconds.
+    at: u64,
     key: K,
     value: V,
 }
 
-/// The numbers of all entries by the hashes of their keys.
+/// Where entries are: open addressing, a slot holds some bits of the key's hash and of the entry's number.
+/// What is dropped from the ring stays here until the next building: the number tells that it is gone, or
+/// the key that another has got its number.
 #[derive(Debug, Default)]
 struct Index {
-    table: HashTable<u32>,
-    hasher: RandomState,
+    /// A power of two of them, or none; 0 is free.
+    slots: Box<[u32]>,
+    used: u32,
+}
+
+/// Bits of a number in a slot, of which one more tells that the slot is taken; the rest is of the hash.
+const NUMBER: u32 = 17;
+const NUMBERS: u32 = (1 << NUMBER) - 1;
+const TAKEN: u32 = 1 << NUMBER;
+
+impl Index {
+    fn build(&mut self, hashes: impl ExactSizeIterator<Item = u64>, first: u32) {
+        // From half to a quarter of them is taken at first, three quarters at last.
+        self.slots = vec![0; (2 * hashes.len()).next_power_of_two()].into();
+        self.used = 0;
+        for (at, hash) in hashes.enumerate() {
+            self.add(hash, first.wrapping_add(at as u32));
+        }
+    }
+
+    fn is_full(&self) -> bool {
+        self.used as usize >= self.slots.len() / 4 * 3
+    }
+
+    fn add(&mut self, hash: u64, number: u32) {
+        let mask = self.slots.len() - 1;
+        let mut at = hash as usize & mask;
+        while self.slots[at] != 0 {
+            at = (at + 1) & mask;
+        }
+        self.slots[at] = word(hash, number);
+        self.used += 1;
+    }
+
+    /// The numbers, but for their upper bits, that may be of a key with this hash.
+    fn find(&self, hash: u64) -> impl Iterator<Item = u32> {
+        let mask = self.slots.len() - 1;
+        let start = hash as usize & mask;
+        (start..)
+            .map(move |at| self.slots[at & mask])
+            .take_while(|slot| *slot != 0)
+            .filter(move |slot| slot & !NUMBERS == word(hash, 0))
+            .map(|slot| slot & NUMBERS)
+    }
+}
+
+/// What a slot holds.
+const fn word(hash: u64, number: u32) -> u32 {
+    // The lower bits of the hash say where the slot is.
+    ((hash >> 32) as u32 & !(NUMBERS | TAKEN)) | TAKEN | (number & NUMBERS)
 }
 
 /// Entries by key, in order of insertion. A changed entry keeps its place.
 #[derive(Debug)]
 pub(crate) struct Recent<K, V> {
     entries: VecDeque<Entry<K, V>>,
-    /// None while they are few.
-    index: Option<Box<Index>>,
+    /// Without slots while they are few.
+    index: Index,
     /// The number of the oldest entry. Numbers wrap around.
     first: u32,
     capacity: u32,
@@ -43,26 +99,31 @@ pub(crate) struct Recent<K, V> {
 }
 
 impl<K: Copy + Eq + Hash, V> Recent<K, V> {
-    /// At most `capacity` entries, none older than `age`.
-    pub(crate) const fn new(capacity: u32, age: Duration) -> Self {
+    /// At most `capacity` entries, up to 65,536, none older than `age`.
+    pub(crate) fn new(capacity: u32, age: Duration) -> Self {
+        debug_assert!(capacity <= NUMBERS / 2 + 1, "their numbers fit into slots");
         Self {
             entries: VecDeque::new(),
-            index: None,
+            index: Index::default(),
             first: 0,
             capacity,
             age,
         }
     }
 
+    fn is_indexed(&self) -> bool {
+        !self.index.slots.is_empty()
+    }
+
     /// Its place in the ring.
     fn find(&self, key: &K) -> Option<usize> {
-        let Some(index) = &self.index else {
-            return self.entries.iter().position(|entry| entry.key == *key);
-        };
-        let place = |number: u32| number.wrapping_sub(self.first) as usize;
-        let hash = index.hasher.hash_one(key);
-        let found = (index.table).find(hash, |number| self.entries[place(*number)].key == *key);
-        found.map(|number| place(*number))
+        let is_it = |entry: &Entry<K, V>| entry.key == *key;
+        if !self.is_indexed() {
+            return self.entries.iter().position(is_it);
+        }
+        let place = |number: u32| (number.wrapping_sub(self.first) & NUMBERS) as usize;
+        let mut places = self.index.find(HASHER.hash_one(key)).map(place);
+        places.find(|at| self.entries.get(*at).is_some_and(is_it))
     }
 
     pub(crate) fn get(&self, key: &K) -> Option<&V> {
@@ -91,63 +152,52 @@ impl<K: Copy + Eq + Hash, V> Recent<K, V> {
         if len == self.entries.capacity() {
             self.entries.reserve_exact(len / 4 + 1);
         }
-        let at = now;
+        let at = nanos(now);
         self.entries.push_back(Entry { at, key, value });
-        if self.index.is_some() {
-            self.add_to_index(len);
-        } else if len == FEW {
-            self.index = Some(Box::default());
-            (0..=len).for_each(|at| self.add_to_index(at));
+        if self.is_indexed() && !self.index.is_full() {
+            let number = self.first.wrapping_add(len as u32);
+            self.index.add(HASHER.hash_one(key), number);
+        } else if self.is_indexed() || len == FEW {
+            self.build_index();
         }
         true
     }
 
-    fn add_to_index(&mut self, at: usize) {
-        if let Some(index) = &mut self.index {
-            let Index { table, hasher } = &mut **index;
-            let hash = |at: usize| hasher.hash_one(self.entries[at].key);
-            let number = self.first.wrapping_add(at as u32);
-            table.insert_unique(hash(at), number, |number| {
-                hash(number.wrapping_sub(self.first) as usize)
-            });
-        }
+    fn build_index(&mut self) {
+        let hashes = (self.entries.iter()).map(|entry| HASHER.hash_one(entry.key));
+        self.index.build(hashes, self.first);
     }
 
     /// Forgets what is too old.
     pub(crate) fn expire(&mut self, now: Now) {
+        let (now, age) = (nanos(now), nanos(self.age));
         while let Some(oldest) = self.entries.front()
-            && now.saturating_sub(oldest.at) >= self.age
+            && now.saturating_sub(oldest.at) >= age
         {
             self.drop_oldest();
         }
         // A burst of ids must not keep its memory for ever.
         if self.entries.capacity() > 8 && self.entries.len() < self.entries.capacity() / 4 {
             self.entries.shrink_to_fit();
-            if let Some(index) = &mut self.index {
-                let Index { table, hasher } = &mut **index;
-                table.shrink_to_fit(|number| {
-                    let at = number.wrapping_sub(self.first) as usize;
-                    hasher.hash_one(self.entries[at].key)
-                });
+            if self.is_indexed() {
+                self.build_index();
             }
         }
     }
 
     fn drop_oldest(&mut self) {
-        let Some(oldest) = self.entries.pop_front() else {
-            return;
-        };
-        let number = self.first;
-        self.first = number.wrapping_add(1);
-        if self.entries.len() <= FEW / 2 {
-            self.index = None;
-        } else if let Some(index) = &mut self.index {
-            let hash = index.hasher.hash_one(oldest.key);
-            if let Ok(entry) = index.table.find_entry(hash, |other| *other == number) {
-                entry.remove();
+        if self.entries.pop_front().is_some() {
+            self.first = self.first.wrapping_add(1);
+            if self.entries.len() <= FEW / 2 {
+                self.index = Index::default();
             }
         }
     }
+}
+
+/// Of five centuries.
+const fn nanos(time: Duration) -> u64 {
+    time.as_secs() * 1_000_000_000 + time.subsec_nanos() as u64
 }
 
 #[cfg(test)]

@@ -1,18 +1,23 @@
 //! Events by time. In order of their times and, at one time, in that of their making.
 //!
 //! A calendar queue (Brown, CACM 1988): events of the next minute lie unsorted in a ring of buckets of
-//! a millisecond each, later ones in a heap, and only the bucket that is being emptied is sorted.
+//! a millisecond each, in chunks that are used again, later ones in a heap, and only the bucket that is
+//! being emptied is sorted.
 
 use std::cmp::{Ordering, Reverse};
 use std::collections::BinaryHeap;
 
 use super::Time;
+use super::slab::index;
 
 /// Microseconds of a bucket, as a shift.
 const WIDTH: u32 = 10;
 
 /// Buckets: 67 s.
 const BUCKETS: usize = 1 << 16;
+
+/// Events of a chunk.
+const CHUNK: usize = 16;
 
 #[derive(Debug, Clone, Copy)]
 struct Entry<T> {
@@ -41,6 +46,14 @@ impl<T> Ord for Entry<T> {
     }
 }
 
+/// Some events of one bucket.
+#[derive(Debug)]
+struct Chunk<T> {
+    entries: Vec<Entry<T>>,
+    /// Where more of them are.
+    next: Option<u32>,
+}
+
 #[derive(Debug)]
 pub(super) struct Queue<T> {
     /// The bucket that is being emptied, the next event last.
@@ -49,8 +62,13 @@ pub(super) struct Queue<T> {
     added: BinaryHeap<Reverse<Entry<T>>>,
     /// Its number.
     bucket: u64,
-    ring: Vec<Vec<Entry<T>>>,
+    /// The first chunk of each.
+    ring: Vec<Option<u32>>,
     in_ring: usize,
+    /// All chunks that there ever were at once, so that none is given back to be asked for again.
+    chunks: Vec<Chunk<T>>,
+    /// The first that is free.
+    free: Option<u32>,
     far: BinaryHeap<Reverse<Entry<T>>>,
     serial: u64,
 }
@@ -61,8 +79,10 @@ impl<T: Copy> Queue<T> {
             current: Vec::new(),
             added: BinaryHeap::new(),
             bucket: 0,
-            ring: (0..BUCKETS).map(|_| Vec::new()).collect(),
+            ring: vec![None; BUCKETS],
             in_ring: 0,
+            chunks: Vec::new(),
+            free: None,
             far: BinaryHeap::new(),
             serial: 0,
         }
@@ -83,11 +103,34 @@ impl<T: Copy> Queue<T> {
         if bucket <= self.bucket {
             self.added.push(Reverse(entry));
         } else if bucket - self.bucket < BUCKETS as u64 {
-            self.ring[slot(bucket)].push(entry);
             self.in_ring += 1;
+            let first = self.ring[slot(bucket)];
+            if let Some(chunk) = first.map(|first| &mut self.chunks[first as usize])
+                && chunk.entries.len() < CHUNK
+            {
+                chunk.entries.push(entry);
+            } else {
+                self.ring[slot(bucket)] = Some(self.chunk(entry, first));
+            }
         } else {
             self.far.push(Reverse(entry));
         }
+    }
+
+    /// A chunk with this entry, before others.
+    fn chunk(&mut self, entry: Entry<T>, next: Option<u32>) -> u32 {
+        let at = self.free.unwrap_or_else(|| {
+            self.chunks.push(Chunk {
+                entries: Vec::with_capacity(CHUNK),
+                next: None,
+            });
+            index(self.chunks.len() - 1)
+        });
+        let chunk = &mut self.chunks[at as usize];
+        self.free = chunk.next;
+        chunk.next = next;
+        chunk.entries.push(entry);
+        at
     }
 
     pub(super) fn pop(&mut self) -> Option<(Time, T)> {
@@ -113,10 +156,22 @@ impl<T: Copy> Queue<T> {
             {
                 self.place(next);
             }
-            self.current = std::mem::take(&mut self.ring[slot(self.bucket)]);
-            self.in_ring -= self.current.len();
-            self.current.sort_unstable_by(|a, b| b.cmp(a));
+            self.fetch();
         }
+    }
+
+    /// Fetches the events of the bucket to be emptied.
+    fn fetch(&mut self) {
+        let mut next = self.ring[slot(self.bucket)].take();
+        while let Some(at) = next {
+            let chunk = &mut self.chunks[at as usize];
+            self.current.append(&mut chunk.entries);
+            next = chunk.next;
+            chunk.next = self.free;
+            self.free = Some(at);
+        }
+        self.in_ring -= self.current.len();
+        self.current.sort_unstable_by(|a, b| b.cmp(a));
     }
 
     fn added_next(&mut self) -> Option<Entry<T>> {

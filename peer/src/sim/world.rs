@@ -248,26 +248,31 @@ impl World {
     /// Reads what the next events need. Of many peers nothing is in a cache, and where an event follows pointers the
     /// processor waits for one thing after the other; here it fetches those of many events at once.
     fn warm(&self) {
-        let mut next = [(0, 0); AHEAD];
-        let mut parcels = 0;
+        let mut next = [(0, 0, None); AHEAD];
         for (place, what) in next.iter_mut().zip(self.queue.ahead(AHEAD)) {
             match what {
                 What::Packet { conn, side, parcel } => {
                     let end = &self.conns[conn as usize].ends[usize::from(side)];
-                    *place = (conn, end.peer);
                     let parcel = self.parcels.get(parcel);
-                    parcels += u32::from(parcel.is_some_and(|parcel| parcel.receivers > 0));
+                    let message = parcel.and_then(|parcel| match &parcel.packet {
+                        Packet::Gossip { message, .. } => Some(&**message),
+                        _ => None,
+                    });
+                    *place = (conn, end.peer, message);
                 }
-                What::Wake(p) => *place = (0, p),
+                What::Wake(p) => *place = (0, p, None),
                 _ => {}
             }
         }
         let peers = next
             .iter()
-            .filter_map(|(conn, p)| Some((*conn, self.peers.get(*p as usize)?)));
-        let awaited = peers.clone().filter(|(_, peer)| peer.is_awaited()).count();
-        let counts = peers.filter(|(conn, peer)| peer.counts(*conn)).count();
-        black_box((parcels, awaited, counts));
+            .filter_map(|(conn, p, message)| Some((*conn, self.peers.get(*p as usize)?, *message)));
+        let awaited = peers.clone().filter(|(_, peer, _)| peer.is_awaited());
+        let awaited = awaited.count();
+        let counts = peers.clone().filter(|(conn, peer, _)| peer.counts(*conn));
+        let counts = counts.count();
+        let taken = peers.filter(|(.., peer, message)| message.is_some_and(|it| peer.takes(it)));
+        black_box((awaited, counts, taken.count()));
     }
 
     fn happen(&mut self, what: What) {

@@ -3,6 +3,8 @@
 use std::net::SocketAddr;
 
 use futures_util::{SinkExt, StreamExt};
+use shared::tracker::client::{ClientMessage, Event};
+use shared::tracker::server::ServerMessage;
 use tokio::net::{TcpListener, TcpStream};
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::{WebSocketStream, accept_async};

@@ -21,6 +21,7 @@ use super::tracker::Client;
 use super::world::{What, World};
 use super::{MS, Time, check, time};
 use crate::api::Limits;
+use crate::mesh::message::Signed;
 use crate::mesh::{Input, LinkId, Mesh, Now, Output, Settings};
 use crate::node::BROWSER_FLIP_INTERVAL;
 use crate::signal::{self, AttemptId, Signal};
@@ -74,6 +75,15 @@ impl Peer {
     pub(super) fn counts(&self, conn: u32) -> bool {
         let core = self.core.as_ref();
         core.is_some_and(|core| core.mesh.up_peer(LinkId(conn.into())).is_some())
+    }
+
+    /// Whether it would take this message.
+    pub(super) fn takes(&self, message: &Signed) -> bool {
+        let core = self.core.as_ref();
+        core.is_some_and(|core| {
+            let now = time(core.clock - self.born);
+            !core.mesh.knows(&message.id) && core.mesh.is_within_rate(now, message.origin)
+        })
     }
 
     /// Drops the cores and tells how many bytes they took.
