@@ -48,8 +48,8 @@ step 'unit, property and integration tests'
 cargo test --workspace --locked
 
 step 'meshes in virtual time: nothing worse than the baseline'
-cargo run --release --locked -p peer --example simulate -- \
-  --peers 1000 --seed 1 --scenario all --baseline peer/scenarios/baseline.json
+cargo run --release --locked -p simulate -- \
+  --peers 1000 --seed 1 --scenario all --baseline peer/simulate/baseline.json
 
 step 'deploy/: its files, then what they are for'
 bash tests/deploy/files.sh

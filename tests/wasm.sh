@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Builds the browser peer, `peer` for WebAssembly, into tracker/web/pkg/. Run it after changes to peer,
-# shared or peer/js and commit the result; `bash tests/wasm.sh check` tells whether that is due, and a
+# Builds the browser peer, `easypeers` for WebAssembly, into tracker/web/pkg/. Run it after changes to
+# peer/easypeers, peer/core, shared or peer/js and commit the result; `bash tests/wasm.sh check` tells whether that is due, and a
 # cargo test runs it.
 #
 # The standard library's source is that of rustup (`rustup component add rust-src`) where it can be had, else
@@ -16,9 +16,8 @@ binaryen=132.0.0
 
 # What the package is made of: everything but tests and what is native only.
 sources() {
-  find peer/src shared/src peer/js peer/Cargo.toml shared/Cargo.toml -type f \
-    ! -path '*/tests/*' ! -name tests.rs ! -path '*/native/*' ! -name native.rs \
-    ! -path 'peer/src/cli/*' ! -path 'peer/src/sim/*' ! -path peer/src/main.rs -print0 |
+  find peer/{core,easypeers}/{src,Cargo.toml} shared/{src,Cargo.toml} peer/js -type f \
+    ! -path '*/tests/*' ! -name tests.rs ! -path '*/native/*' ! -name native.rs -print0 |
     LC_ALL=C sort -z | xargs -0 sha256sum
 }
 
@@ -56,7 +55,7 @@ else
   export RUSTC=/usr/bin/rustc
 fi
 CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_LINKER=${linker:-rust-lld} \
-  cargo rustc --locked -p peer --lib --crate-type cdylib --profile wasm --target "$target" \
+  cargo rustc --locked -p easypeers --lib --crate-type cdylib --profile wasm --target "$target" \
   -Z build-std=std,panic_abort -Z build-std-features=optimize_for_size
 
 made=$tools/made

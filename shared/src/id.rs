@@ -159,7 +159,7 @@ impl InfoHash {
     /// The swarm of an Easypeers topic: SHA-1 of `easypeers-` and the topic in UTF-8.
     ///
     /// ```
-    /// let hash = shared::InfoHash::of_topic("demo");
+    /// let hash = easypeers_proto::InfoHash::of_topic("demo");
     /// assert_eq!(hash.to_string(), "79218869fe285453297f288ee9db6696cb6a2552");
     /// ```
     #[must_use]

@@ -1,9 +1,9 @@
 //! Announces: the response, events, `left`, and who counts as what.
 
 use e2e::{Announce, Received, TestServer, hash, peer};
+use easypeers_proto::PeerId;
+use easypeers_proto::tracker::ScrapeEntry;
 use serde_json::{Value, json};
-use shared::PeerId;
-use shared::tracker::ScrapeEntry;
 
 #[tokio::test]
 async fn the_response_has_interval_and_counts() {
@@ -161,9 +161,9 @@ async fn ids_may_have_any_bytes() {
     let (mut one, mut two) = (server.client().await, server.client().await);
     for start in (0..=255).step_by(20) {
         let bytes = std::array::from_fn(|i| (start + i) as u8);
-        let (swarm, id) = (shared::InfoHash::new(bytes), PeerId::new(bytes));
+        let (swarm, id) = (easypeers_proto::InfoHash::new(bytes), PeerId::new(bytes));
         two.announce(&Announce::new(swarm, peer(2))).await;
-        let offer = shared::OfferId::new(bytes);
+        let offer = easypeers_proto::OfferId::new(bytes);
         one.announce(&Announce::new(swarm, id).offer(offer, &e2e::sdp("offer", 1)))
             .await;
         let expected = Received::Offer {

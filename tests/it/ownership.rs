@@ -140,7 +140,8 @@ async fn the_failure_for_a_peer_id_in_use_names_action_and_swarm() {
             action, info_hash, ..
         } => {
             assert_eq!(action, Some("announce"));
-            let echo: shared::InfoHash = serde_json::from_str(&info_hash.unwrap()).unwrap();
+            let echo: easypeers_proto::InfoHash =
+                serde_json::from_str(&info_hash.unwrap()).unwrap();
             assert_eq!(echo, hash(1));
         }
         other => panic!("{other:?}"),

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use e2e::{Announce, Client, Received, TestServer, answer, hash, offer_id, peer, sdp};
-use shared::OfferId;
+use easypeers_proto::OfferId;
 
 /// Peers `1..=count` of swarm 1, each on its own connection.
 async fn crowd(server: &TestServer, count: u32) -> Vec<Client> {

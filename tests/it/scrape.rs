@@ -1,8 +1,8 @@
 //! Scrapes: one swarm, many, unknown ones, and what is refused.
 
 use e2e::{Announce, Received, TestServer, hash, peer};
+use easypeers_proto::tracker::ScrapeEntry;
 use serde_json::{Value, json};
-use shared::tracker::ScrapeEntry;
 
 #[tokio::test]
 async fn one_infohash_as_a_string() {

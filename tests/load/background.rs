@@ -2,10 +2,10 @@
 //! grows with what it merely keeps.
 
 use anyhow::{Context, Result, bail, ensure};
+use easypeers_proto::tracker::{Announce, ClientMessage, Event, ServerMessage};
+use easypeers_proto::{InfoHash, PeerId};
 use futures_util::{SinkExt, StreamExt};
 use rand::{RngExt, SeedableRng, rngs::StdRng};
-use shared::tracker::{Announce, ClientMessage, Event, ServerMessage};
-use shared::{InfoHash, PeerId};
 use tokio::task::{JoinSet, spawn_local};
 use tokio_tungstenite::{
     WebSocketStream,

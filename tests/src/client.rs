@@ -5,10 +5,10 @@ use std::borrow::Cow;
 use std::fmt;
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use easypeers_proto::tracker::{Action, ScrapeEntry, ServerMessage};
+use easypeers_proto::{InfoHash, OfferId, PeerId};
 use futures_util::stream::{SplitSink, SplitStream};
 use futures_util::{SinkExt, StreamExt};
-use shared::tracker::{Action, ScrapeEntry, ServerMessage};
-use shared::{InfoHash, OfferId, PeerId};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;

@@ -1,6 +1,6 @@
 //! Ids by number, so that a test reads as peers 1 and 2 in swarm 3.
 
-use shared::{InfoHash, OfferId, PeerId};
+use easypeers_proto::{InfoHash, OfferId, PeerId};
 
 /// Swarm `number`.
 #[must_use]

@@ -1,7 +1,7 @@
 //! What clients send.
 
+use easypeers_proto::{InfoHash, OfferId, PeerId};
 use serde_json::{Map, Value, json};
-use shared::{InfoHash, OfferId, PeerId};
 
 use crate::ids::offer_id;
 

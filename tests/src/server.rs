@@ -3,9 +3,9 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use easypeers_proto::InfoHash;
+use easypeers_proto::tracker::ScrapeEntry;
 use rustls::pki_types::CertificateDer;
-use shared::InfoHash;
-use shared::tracker::ScrapeEntry;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tracker::config::Listen;

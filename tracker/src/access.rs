@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use shared::InfoHash;
+use easypeers_proto::InfoHash;
 
 use crate::config::Settings;
 

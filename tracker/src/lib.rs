@@ -1,6 +1,6 @@
 //! A WebTorrent-compatible WebSocket tracker as a library; the binary `tracker` is a thin wrapper.
 //!
-//! A message's way: `server::accept` (who) -> [`session`] (WebSocket frames) -> `shared::tracker`
+//! A message's way: `server::accept` (who) -> [`session`] (WebSocket frames) -> `easypeers_proto::tracker`
 //! (decode) -> `session::state` (may they) -> `swarm` (to whom) -> encode once -> outbox -> socket.
 //! docs/architecture.md explains the choices.
 

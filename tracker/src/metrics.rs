@@ -5,10 +5,10 @@
 use std::marker::PhantomData;
 use std::sync::Arc;
 
+use easypeers_proto::tracker::{Event, RejectReason};
 use prometheus::{
     Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
 };
-use shared::tracker::{Event, RejectReason};
 
 pub(crate) use cluster::{
     ClusterAnswerDropped, ClusterMetrics, ClusterOfferDropped, Connect, FrameDropped, Kind,

@@ -81,7 +81,7 @@ enum State {
 /// Cuts a stream into events.
 ///
 /// ```
-/// use shared::wire::stream::{Decoder, Event};
+/// use easypeers_proto::wire::stream::{Decoder, Event};
 /// # let bytes = [0u8; 0];
 /// let mut decoder = Decoder::new();
 /// let mut input = &bytes[..];
@@ -91,7 +91,7 @@ enum State {
 ///         _ => {}
 ///     }
 /// }
-/// # Ok::<(), shared::wire::stream::StreamError>(())
+/// # Ok::<(), easypeers_proto::wire::stream::StreamError>(())
 /// ```
 #[derive(Debug)]
 pub struct Decoder {

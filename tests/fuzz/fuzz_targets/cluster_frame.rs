@@ -4,7 +4,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use shared::cluster::{Counts, Frame, FrameKind, NodeStatus};
+use easypeers_proto::cluster::{Counts, Frame, FrameKind, NodeStatus};
 
 fuzz_target!(|bytes: &[u8]| {
     let kind = FrameKind::of(bytes);

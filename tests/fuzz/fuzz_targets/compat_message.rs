@@ -4,8 +4,8 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use shared::PeerId;
-use shared::wire::compat::message::Message;
+use easypeers_proto::PeerId;
+use easypeers_proto::wire::compat::message::Message;
 
 fuzz_target!(|bytes: &[u8]| {
     let Ok(message) = Message::decode(bytes) else {

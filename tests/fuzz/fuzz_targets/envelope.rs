@@ -4,9 +4,9 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use shared::crypto::envelope::Envelope;
-use shared::crypto::manifest::Manifest;
-use shared::crypto::part::Part;
+use easypeers_proto::crypto::envelope::Envelope;
+use easypeers_proto::crypto::manifest::Manifest;
+use easypeers_proto::crypto::part::Part;
 
 fuzz_target!(|bytes: &[u8]| {
     if let Ok(envelope) = Envelope::decode(bytes) {

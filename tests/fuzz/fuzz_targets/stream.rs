@@ -5,8 +5,8 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use shared::wire::extension::ExtensionHandshake;
-use shared::wire::stream::{Decoder, Event};
+use easypeers_proto::wire::extension::ExtensionHandshake;
+use easypeers_proto::wire::stream::{Decoder, Event};
 
 /// Events as text, up to the end or the error.
 fn read(bytes: &[u8], piece: usize) -> Vec<String> {

@@ -2,8 +2,8 @@
 //! some seconds after it is back.
 
 use e2e::{Announce, hash, peer, until};
+use easypeers_proto::tracker::ScrapeEntry;
 use rustix::process::Signal;
-use shared::tracker::ScrapeEntry;
 
 use super::redis::{Local, Redis, are_together, joined, meet, metric_becomes, node_at};
 use crate::binary::process::Tracker;

@@ -1,8 +1,8 @@
 //! What is in the engine but none of ours is dropped and counted; the trackers serve on.
 
 use e2e::{hash, until};
-use shared::cluster::{Body, Counts, Frame, NodeId, Offers, RelayedAnswer, RelayedOffer};
-use shared::{InfoHash, OfferId, PeerId};
+use easypeers_proto::cluster::{Body, Counts, Frame, NodeId, Offers, RelayedAnswer, RelayedOffer};
+use easypeers_proto::{InfoHash, OfferId, PeerId};
 
 use super::redis::{Local, Redis, are_together, joined, meet, swarm_key};
 use crate::binary::process::Tracker;

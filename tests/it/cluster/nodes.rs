@@ -8,7 +8,7 @@ use super::redis::{Local, Redis, are_together, joined, meet, metric_becomes, swa
 use crate::binary::process::Tracker;
 
 /// What was offered of `sender`'s announce, by id.
-async fn offered(client: &mut Client) -> shared::OfferId {
+async fn offered(client: &mut Client) -> easypeers_proto::OfferId {
     loop {
         match client.next().await {
             Received::Offer { offer_id, .. } => return offer_id,

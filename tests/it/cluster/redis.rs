@@ -10,8 +10,8 @@ use std::thread;
 use std::time::Duration;
 
 use e2e::{Announce, Client, Received, TempDir, answer, offer_id, peer, sdp};
+use easypeers_proto::InfoHash;
 use rustix::process::{Pid, Signal, kill_process};
-use shared::InfoHash;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout};
 

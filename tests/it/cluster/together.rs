@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use e2e::{Announce, Client, Received, TestServer, answer, hash, offer_id, peer, sdp, until};
-use shared::OfferId;
+use easypeers_proto::OfferId;
 
 /// Nodes of one cluster that know each other.
 async fn nodes(name: &str, count: usize) -> Vec<TestServer> {
@@ -30,7 +30,7 @@ async fn joined(server: &TestServer, swarm: u32, number: u32) -> Client {
     client
 }
 
-async fn next_offer(client: &mut Client) -> (shared::PeerId, OfferId, String) {
+async fn next_offer(client: &mut Client) -> (easypeers_proto::PeerId, OfferId, String) {
     match client.next().await {
         Received::Offer {
             peer_id,

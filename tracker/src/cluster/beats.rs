@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use shared::cluster::{Body, Frame, NodeStatus};
+use easypeers_proto::cluster::{Body, Frame, NodeStatus};
 use tokio::time::{MissedTickBehavior, interval, sleep};
 
 use super::relay::{Relay, RelayError};

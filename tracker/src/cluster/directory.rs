@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use shared::InfoHash;
-use shared::cluster::{Body, Counts, Frame};
+use easypeers_proto::InfoHash;
+use easypeers_proto::cluster::{Body, Counts, Frame};
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 
 use super::relay::{Entries, Relay, RelayError, Write};

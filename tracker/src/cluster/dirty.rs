@@ -4,7 +4,7 @@
 use std::collections::{HashMap, VecDeque};
 
 use dashmap::DashMap;
-use shared::InfoHash;
+use easypeers_proto::InfoHash;
 
 /// Filled by announces, emptied by the flusher.
 #[derive(Debug)]

@@ -3,7 +3,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use shared::cluster::FrameKind;
+use easypeers_proto::cluster::FrameKind;
 use tokio::sync::Notify;
 
 use super::queue::{Class, Queue};

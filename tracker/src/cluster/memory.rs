@@ -6,8 +6,8 @@ use std::future::{pending, ready};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
-use shared::InfoHash;
-use shared::cluster::{Counts, NodeId, NodeStatus};
+use easypeers_proto::InfoHash;
+use easypeers_proto::cluster::{Counts, NodeId, NodeStatus};
 
 use super::inbox::Inbox;
 use super::relay::{Beat, Engine, Exchanged, Later, Relay, Write};

@@ -30,9 +30,9 @@ use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use shared::cluster::{Body, Frame, NodeId, Offers, RelayedAnswer, RelayedOffer};
-use shared::tracker::{Announce, Event};
-use shared::{InfoHash, OfferId, PeerId};
+use easypeers_proto::cluster::{Body, Frame, NodeId, Offers, RelayedAnswer, RelayedOffer};
+use easypeers_proto::tracker::{Announce, Event};
+use easypeers_proto::{InfoHash, OfferId, PeerId};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 

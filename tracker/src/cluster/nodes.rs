@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use shared::cluster::{NodeId, NodeStatus};
+use easypeers_proto::cluster::{NodeId, NodeStatus};
 
 /// Most nodes remembered; a directory that names more is not ours.
 pub(crate) const MAX_NODES: usize = 1024;

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use shared::cluster::NodeId;
+use easypeers_proto::cluster::NodeId;
 use tokio::sync::Notify;
 
 use super::queue::{Class, Queue};

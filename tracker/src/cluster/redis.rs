@@ -16,13 +16,13 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use easypeers_proto::InfoHash;
+use easypeers_proto::cluster::{Counts, NodeId, NodeStatus};
 use futures_util::StreamExt;
 use redis::aio::{MultiplexedConnection, PubSubSink};
 use redis::{
     AsyncConnectionConfig, ErrorKind, Pipeline, RedisError, RedisResult, ServerErrorKind, Value,
 };
-use shared::InfoHash;
-use shared::cluster::{Counts, NodeId, NodeStatus};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;

@@ -7,8 +7,8 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use shared::InfoHash;
-use shared::cluster::{Counts, NodeId, NodeStatus};
+use easypeers_proto::InfoHash;
+use easypeers_proto::cluster::{Counts, NodeId, NodeStatus};
 
 use super::inbox::Inbox;
 

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use shared::cluster::{Body, Frame, NodeId, Offers, RelayedAnswer};
-use shared::tracker::ServerMessage;
+use easypeers_proto::cluster::{Body, Frame, NodeId, Offers, RelayedAnswer};
+use easypeers_proto::tracker::ServerMessage;
 
 use super::outgoing::{Letter, Lost};
 use super::relay::{Relay, RelayError};

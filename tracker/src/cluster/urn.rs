@@ -90,9 +90,9 @@ impl Places {
 mod tests {
     use super::*;
     use crate::swarm::members::{Presence, Swarm};
+    use easypeers_proto::PeerId;
     use rand::SeedableRng;
     use rand::rngs::StdRng;
-    use shared::PeerId;
 
     #[test]
     fn an_urn_gives_what_is_in_it() {

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use dashmap::DashMap;
-use shared::InfoHash;
-use shared::cluster::NodeId;
+use easypeers_proto::InfoHash;
+use easypeers_proto::cluster::NodeId;
 
 /// How long offers are shared out by a view without another read.
 pub(crate) const FRESH_MS: u64 = 10_000;

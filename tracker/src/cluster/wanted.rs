@@ -3,7 +3,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use shared::InfoHash;
+use easypeers_proto::InfoHash;
 use tokio::sync::Notify;
 
 use crate::metrics::{ClusterMetrics, ClusterOfferDropped};

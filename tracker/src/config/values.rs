@@ -69,10 +69,10 @@ pub(super) fn rate(text: &str) -> Result<u32, String> {
 
 pub(super) fn offers(text: &str) -> Result<usize, String> {
     match usize::from_str(text) {
-        Ok(offers) if offers <= shared::limits::MAX_OFFERS => Ok(offers),
+        Ok(offers) if offers <= easypeers_proto::limits::MAX_OFFERS => Ok(offers),
         _ => Err(format!(
             "a whole number up to {}",
-            shared::limits::MAX_OFFERS
+            easypeers_proto::limits::MAX_OFFERS
         )),
     }
 }

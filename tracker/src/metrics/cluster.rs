@@ -1,7 +1,7 @@
 //! What a node of a cluster counts. All of it is there, at zero, in a tracker that is alone.
 
+use easypeers_proto::cluster::{FrameError, FrameKind};
 use prometheus::{Histogram, IntCounter, IntGauge};
-use shared::cluster::{FrameError, FrameKind};
 
 use super::{Builder, Counters, Label};
 

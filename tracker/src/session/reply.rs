@@ -5,8 +5,8 @@ use std::borrow::Cow;
 use std::cell::RefCell;
 use std::sync::Arc;
 
-use shared::tracker::{Action, ClientMessage, DecodeError, ServerMessage};
-use shared::{InfoHash, OfferId, PeerId};
+use easypeers_proto::tracker::{Action, ClientMessage, DecodeError, ServerMessage};
+use easypeers_proto::{InfoHash, OfferId, PeerId};
 
 use super::Connection;
 use crate::hub::Hub;

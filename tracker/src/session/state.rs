@@ -1,7 +1,7 @@
 //! What one client has done so far: its message rate, the peers it announced, the announces that
 //! wait because another connection holds their peer id. Pure: time in, verdicts out.
 
-use shared::{InfoHash, PeerId};
+use easypeers_proto::{InfoHash, PeerId};
 
 use crate::limits::TokenBucket;
 

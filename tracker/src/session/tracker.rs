@@ -8,10 +8,10 @@ use std::sync::Arc;
 use std::task::Context;
 use std::time::Duration;
 
-use shared::cluster::RelayedAnswer;
-use shared::limits::MAX_OFFERS;
-use shared::tracker::{Announce, Answer, ClientMessage, Event, Scrape, ServerMessage};
-use shared::{InfoHash, PeerId};
+use easypeers_proto::cluster::RelayedAnswer;
+use easypeers_proto::limits::MAX_OFFERS;
+use easypeers_proto::tracker::{Announce, Answer, ClientMessage, Event, Scrape, ServerMessage};
+use easypeers_proto::{InfoHash, PeerId};
 use tokio::time::{Instant, Sleep, sleep};
 
 use super::outbox::Pushed;

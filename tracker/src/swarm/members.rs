@@ -4,9 +4,9 @@
 //! Seeders and leechers are kept apart, each as a map with positions, so that a random choice
 //! among either takes as long in a swarm of five thousand as in one of five.
 
+use easypeers_proto::PeerId;
 use indexmap::IndexMap;
 use rand::{Rng, RngExt};
-use shared::PeerId;
 
 use crate::metrics::Role;
 
@@ -213,7 +213,7 @@ impl<C: Clone + PartialEq> Swarm<C> {
 }
 
 /// Most peers chosen at once.
-pub(crate) const MAX_CHOICE: usize = shared::limits::MAX_OFFERS;
+pub(crate) const MAX_CHOICE: usize = easypeers_proto::limits::MAX_OFFERS;
 
 #[cfg(test)]
 mod tests {

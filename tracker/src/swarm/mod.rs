@@ -7,8 +7,8 @@ pub(crate) mod sweep;
 use std::sync::Arc;
 
 use dashmap::{DashMap, Entry};
-use shared::tracker::ScrapeEntry;
-use shared::{InfoHash, PeerId};
+use easypeers_proto::tracker::ScrapeEntry;
+use easypeers_proto::{InfoHash, PeerId};
 
 use self::members::{Change, Presence, Swarm};
 use crate::cluster::urn::Places;

@@ -1,0 +1,284 @@
+//! Rates and reputation: how much an author may say, which of its messages are new, and what a
+//! neighbour may do wrong before it is let go.
+
+use std::time::Duration;
+
+use easypeers_proto::PeerId;
+
+use super::message::Signed;
+use super::seen::Recent;
+use super::{LinkId, Mesh, Now, Reason};
+
+/// Authors whose rate and sequence are remembered, and for how long: as long as message ids.
+const AUTHORS: u32 = 4096;
+const AUTHOR_AGE: Duration = Duration::from_secs(600);
+
+/// Points at which a neighbour is let go; one point is forgiven a second.
+const LIMIT: f32 = 100.0;
+
+/// A neighbour that was let go is not taken again for so long.
+const BAN: Duration = Duration::from_secs(600);
+const BANS: u32 = 1024;
+
+/// For a message or packet that breaks a rule: eight of them end a link. A peer may run an older
+/// version, or a clock be wrong.
+pub(super) const FAULT: f32 = 13.0;
+
+/// For a message of a neighbour above its rate.
+pub(super) const EXCESS: f32 = 1.0;
+
+/// A rate with a burst.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Rate {
+    /// A second, in the long run; above 0.
+    pub per_second: f32,
+    /// At once, after a pause; at least 1.
+    pub burst: f32,
+}
+
+impl Rate {
+    /// So many a second, and so many at once after a pause.
+    #[must_use]
+    pub const fn new(per_second: f32, burst: f32) -> Self {
+        Self { per_second, burst }
+    }
+}
+
+/// Broadcasts of one author that are taken, unless a swarm agrees on another rate.
+pub const AUTHOR_RATE: Rate = Rate::new(20.0, 100.0);
+
+/// A token bucket.
+#[derive(Debug, Clone, Copy)]
+pub struct Bucket {
+    tokens: f32,
+    at: Now,
+}
+
+impl Bucket {
+    pub const fn full(now: Now, rate: Rate) -> Self {
+        Self {
+            tokens: rate.burst,
+            at: now,
+        }
+    }
+
+    fn level(&self, now: Now, rate: Rate) -> f32 {
+        let passed = now.saturating_sub(self.at).as_secs_f32();
+        (self.tokens + passed * rate.per_second).min(rate.burst)
+    }
+
+    pub(super) fn has(&self, now: Now, rate: Rate) -> bool {
+        self.level(now, rate) >= 1.0
+    }
+
+    pub(super) fn take(&mut self, now: Now, rate: Rate) -> bool {
+        let level = self.level(now, rate);
+        if level < 1.0 {
+            return false;
+        }
+        self.tokens = level - 1.0;
+        self.at = now;
+        true
+    }
+
+    /// Takes so many, more than there are if need be; how long it takes until they are made up for.
+    pub fn charge(&mut self, now: Now, rate: Rate, tokens: f32) -> Duration {
+        self.tokens = self.level(now, rate) - tokens;
+        self.at = now;
+        Duration::from_secs_f32((-self.tokens).max(0.0) / rate.per_second)
+    }
+
+    /// When there is a token again.
+    pub(super) fn next(&self, rate: Rate) -> Now {
+        let missing = (1.0 - self.tokens).max(0.0);
+        // A little more: a timer must find its token.
+        self.at + Duration::from_secs_f32(missing / rate.per_second) + Duration::from_micros(100)
+    }
+}
+
+/// Which messages of one run of an author have been here: the highest sequence and the 256 before.
+#[derive(Debug, Clone, Copy)]
+struct Window {
+    epoch: u64,
+    highest: u64,
+    seen: [u64; 4],
+}
+
+impl Window {
+    const WIDTH: u64 = 256;
+
+    const fn new(epoch: u64) -> Self {
+        Self {
+            epoch,
+            highest: 0,
+            seen: [0; 4],
+        }
+    }
+
+    /// Whether this is the first message with its number.
+    fn accept(&mut self, epoch: u64, sequence: u64) -> bool {
+        if epoch > self.epoch {
+            *self = Self::new(epoch);
+        }
+        if epoch < self.epoch {
+            // An earlier run of the author: message ids and clocks must do.
+            return true;
+        }
+        if sequence > self.highest {
+            self.shift(sequence - self.highest);
+            self.highest = sequence;
+        }
+        let age = self.highest - sequence;
+        if age >= Self::WIDTH {
+            return false;
+        }
+        let (word, bit) = ((age / 64) as usize, 1 << (age % 64));
+        let new = self.seen[word] & bit == 0;
+        self.seen[word] |= bit;
+        new
+    }
+
+    fn shift(&mut self, by: u64) {
+        for _ in 0..by.min(Self::WIDTH) / 64 {
+            self.seen = [0, self.seen[0], self.seen[1], self.seen[2]];
+        }
+        let bits = by % 64;
+        if by < Self::WIDTH && bits > 0 {
+            for word in (1..4).rev() {
+                self.seen[word] = self.seen[word] << bits | self.seen[word - 1] >> (64 - bits);
+            }
+            self.seen[0] <<= bits;
+        }
+    }
+}
+
+#[derive(Debug)]
+struct Author {
+    bucket: Bucket,
+    window: Window,
+}
+
+#[derive(Debug)]
+pub(super) struct Rates {
+    authors: Recent<PeerId, Author>,
+    banned: Recent<PeerId, ()>,
+}
+
+impl Rates {
+    pub(super) fn new() -> Self {
+        Self {
+            authors: Recent::new(AUTHORS, AUTHOR_AGE),
+            banned: Recent::new(BANS, BAN),
+        }
+    }
+
+    pub(super) fn expire(&mut self, now: Now) {
+        self.authors.expire(now);
+        self.banned.expire(now);
+    }
+}
+
+impl Mesh {
+    /// Whether a broadcast is within its author's rate, before its signature is checked.
+    pub fn is_within_rate(&self, now: Now, origin: PeerId) -> bool {
+        let author = self.rates.authors.get(&origin);
+        author.is_none_or(|author| author.bucket.has(now, self.settings.rate))
+    }
+
+    /// Counts a message of an author; whether it is taken. What was asked for is not counted.
+    pub(super) fn admit(&mut self, now: Now, message: &Signed, asked: bool) -> bool {
+        let rate = self.settings.rate;
+        let authors = &mut self.rates.authors;
+        if authors.get(&message.origin).is_none() {
+            let author = Author {
+                bucket: Bucket::full(now, rate),
+                window: Window::new(message.epoch),
+            };
+            authors.insert(now, message.origin, author);
+        }
+        let Some(author) = authors.get_mut(&message.origin) else {
+            return false;
+        };
+        (asked || author.bucket.take(now, rate))
+            && author.window.accept(message.epoch, message.sequence)
+    }
+
+    /// A message above its author's rate: the author's neighbours hold it to account, others cannot
+    /// tell.
+    pub(super) fn on_excess(&mut self, now: Now, link: LinkId, origin: PeerId) {
+        self.counters.rejected += 1;
+        if self.up_peer(link) == Some(origin) {
+            self.penalize(now, link, EXCESS);
+        }
+    }
+
+    /// A neighbour did what it must not.
+    pub(super) fn penalize(&mut self, now: Now, id: LinkId, points: f32) {
+        let Some(link) = self.links.get_mut(&id) else {
+            return;
+        };
+        let forgiven = now.saturating_sub(link.scored).as_secs_f32();
+        link.score = (link.score - forgiven).max(0.0) + points;
+        link.scored = now;
+        if link.score >= LIMIT {
+            let peer = link.peer;
+            self.ban(now, peer);
+            self.close_link(now, id, Some(Reason::Protocol));
+        }
+    }
+
+    pub(super) fn ban(&mut self, now: Now, peer: PeerId) {
+        self.rates.banned.insert(now, peer, ());
+    }
+
+    /// Whether this peer is not taken as a neighbour.
+    pub fn is_banned(&self, peer: PeerId) -> bool {
+        self.rates.banned.contains(&peer)
+    }
+
+    pub(super) fn expire_bans(&mut self, now: Now) {
+        self.rates.banned.expire(now);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const RATE: Rate = Rate::new(20.0, 100.0);
+
+    #[test]
+    fn a_burst_then_the_rate() {
+        let mut bucket = Bucket::full(Now::ZERO, RATE);
+        let taken = |bucket: &mut Bucket, now| (0..1000).filter(|_| bucket.take(now, RATE)).count();
+        assert_eq!(taken(&mut bucket, Now::ZERO), 100);
+        let next = bucket.next(RATE);
+        assert!(bucket.take(next, RATE) && !bucket.take(next, RATE));
+        assert_eq!(taken(&mut bucket, next + Duration::from_secs(1)), 20);
+        assert_eq!(taken(&mut bucket, Duration::from_secs(60)), 100);
+    }
+
+    proptest! {
+        /// As a set of all sequences, but for those that are too old.
+        #[test]
+        fn each_number_once(sequences in proptest::collection::vec(1u64..900, 0..400)) {
+            let mut window = Window::new(5);
+            let mut seen = std::collections::BTreeSet::new();
+            for sequence in sequences {
+                let highest = seen.last().copied().unwrap_or(0).max(sequence);
+                let expected = seen.insert(sequence) && highest - sequence < Window::WIDTH;
+                prop_assert_eq!(window.accept(5, sequence), expected);
+            }
+        }
+    }
+
+    #[test]
+    fn a_new_run_counts_anew() {
+        let mut window = Window::new(5);
+        assert!(window.accept(5, 900) && !window.accept(5, 900));
+        assert!(window.accept(6, 1) && !window.accept(6, 1));
+        assert!(window.accept(5, 901), "told apart by its id");
+    }
+}

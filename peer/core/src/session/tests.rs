@@ -1,0 +1,288 @@
+use easypeers_proto::crypto::admission::Role::{Answerer, Offerer};
+
+use super::*;
+
+const TOPIC: &str = "session tests";
+
+fn identity(number: u8) -> Arc<Identity> {
+    Arc::new(Identity::from_seed(&[number; 32]))
+}
+
+fn credentials(number: u8, topic_key: TopicKey) -> Credentials {
+    let identity = identity(number);
+    Credentials {
+        address: identity.address(),
+        identity,
+        topic_key,
+        info_hash: InfoHash::of_topic(TOPIC),
+        compat: false,
+        kind: Kind::Native,
+    }
+}
+
+fn member(number: u8) -> Credentials {
+    credentials(number, TopicKey::from_topic(TOPIC))
+}
+
+/// A channel between peers whose certificates have these first bytes.
+fn channel(role: Role, local: u8, remote: u8) -> Channel {
+    Channel {
+        role,
+        local_fingerprint: [local; 32],
+        remote_fingerprint: [remote; 32],
+        nonce: [local ^ 0x55; 32],
+    }
+}
+
+struct Side {
+    session: Session,
+    /// Sent and not yet received by the other.
+    out: Vec<u8>,
+    events: Vec<SessionEvent>,
+    error: Option<SessionError>,
+}
+
+impl Side {
+    fn new(credentials: Credentials, channel: Channel) -> Self {
+        let mut out = Vec::new();
+        let session = Session::start(Arc::new(credentials), channel, &mut out);
+        Self {
+            session,
+            out,
+            events: Vec::new(),
+            error: None,
+        }
+    }
+
+    fn read(&mut self, mut bytes: &[u8]) {
+        while self.error.is_none() {
+            match self.session.read(&mut bytes, &mut self.out) {
+                Ok(Some(event)) => self.events.push(event),
+                Ok(None) => return,
+                Err(error) => self.error = Some(error),
+            }
+        }
+    }
+
+    fn admitted(&self) -> Option<(PeerId, u64)> {
+        match self.events.first()? {
+            SessionEvent::Admitted { peer, token, .. } => Some((*peer, *token)),
+            _ => None,
+        }
+    }
+}
+
+/// Carries bytes both ways, `step` at a time, until nobody has anything to say.
+fn pump(a: &mut Side, b: &mut Side, step: usize) {
+    while !(a.out.is_empty() && b.out.is_empty()) {
+        let (from_a, from_b) = (std::mem::take(&mut a.out), std::mem::take(&mut b.out));
+        from_a.chunks(step).for_each(|piece| b.read(piece));
+        from_b.chunks(step).for_each(|piece| a.read(piece));
+    }
+}
+
+fn meet(a: Credentials, b: Credentials) -> (Side, Side) {
+    let mut a = Side::new(a, channel(Offerer, 1, 2));
+    let mut b = Side::new(b, channel(Answerer, 2, 1));
+    pump(&mut a, &mut b, usize::MAX);
+    (a, b)
+}
+
+#[test]
+fn members_admit_each_other_however_the_bytes_are_cut() {
+    for step in [1, 7, usize::MAX] {
+        let mut a = Side::new(member(1), channel(Offerer, 1, 2));
+        let mut b = Side::new(member(2), channel(Answerer, 2, 1));
+        pump(&mut a, &mut b, step);
+        let (to_a, to_b) = (a.admitted().unwrap(), b.admitted().unwrap());
+        assert_eq!(
+            (to_a.0, to_b.0),
+            (identity(2).address(), identity(1).address())
+        );
+        assert_eq!(to_a.1, to_b.1, "one token for one link");
+        let mut payload = Vec::new();
+        Frame::RouteError {
+            id: easypeers_proto::MessageId::new([1; 20]),
+            from: to_a.0,
+        }
+        .encode(&mut payload);
+        write_extended(a.session.number(), &payload, &mut a.out).unwrap();
+        pump(&mut a, &mut b, step);
+        assert_eq!(b.events.last(), Some(&SessionEvent::Frame(payload)));
+        assert!(a.error.is_none() && b.error.is_none());
+    }
+}
+
+#[test]
+fn every_reason_has_a_counter() {
+    let labels: Vec<&str> = SessionError::labels().collect();
+    for error in [
+        SessionError::OtherSwarm,
+        SessionError::Ourselves,
+        SessionError::NoExtensions,
+        SessionError::NoCommonExtension,
+        SessionError::ForeignAddress,
+        SessionError::Early,
+        SessionError::Silent,
+        StreamError::NoExtensionId.into(),
+        ExtensionError::NoHello.into(),
+        FrameError::Truncated.into(),
+        AuthError::Reflected.into(),
+    ] {
+        assert!(labels.contains(&error.label()), "{error}");
+    }
+}
+
+#[test]
+fn another_secret_or_swarm_is_refused_by_both() {
+    let info_hash = InfoHash::of_topic(TOPIC);
+    let password = || TopicKey::from_password("opensesame", &info_hash).unwrap();
+    let (a, b) = meet(member(1), credentials(2, password()));
+    for side in [&a, &b] {
+        assert!(
+            matches!(side.error, Some(SessionError::Auth(_))),
+            "{:?}",
+            side.error
+        );
+        assert!(side.events.is_empty());
+    }
+    let (a, b) = meet(credentials(1, password()), credentials(2, password()));
+    assert!(a.admitted().is_some() && b.admitted().is_some());
+
+    let mut other = member(2);
+    other.info_hash = InfoHash::of_topic("another");
+    let (a, b) = meet(member(1), other);
+    assert_eq!(a.error, Some(SessionError::OtherSwarm));
+    assert_eq!(b.error, Some(SessionError::OtherSwarm));
+    let (a, _) = meet(member(1), member(1));
+    assert_eq!(a.error, Some(SessionError::Ourselves));
+}
+
+/// A tracker that puts itself between two peers holds connections with certificates of its own.
+#[test]
+fn whoever_swaps_fingerprints_is_caught() {
+    let mut a = Side::new(member(1), channel(Offerer, 1, 9));
+    let mut b = Side::new(member(2), channel(Answerer, 2, 8));
+    pump(&mut a, &mut b, usize::MAX);
+    assert!(
+        matches!(a.error, Some(SessionError::Auth(_))),
+        "{:?}",
+        a.error
+    );
+    assert!(
+        matches!(b.error, Some(SessionError::Auth(_))),
+        "{:?}",
+        b.error
+    );
+    assert!(a.events.is_empty() && b.events.is_empty());
+}
+
+#[test]
+fn a_recorded_handshake_and_a_reflected_one_are_refused() {
+    let mut a = Side::new(member(1), channel(Offerer, 1, 2));
+    let mut b = Side::new(member(2), channel(Answerer, 2, 1));
+    let mut recorded = Vec::new();
+    while !(a.out.is_empty() && b.out.is_empty()) {
+        let (from_a, from_b) = (std::mem::take(&mut a.out), std::mem::take(&mut b.out));
+        recorded.extend_from_slice(&from_b);
+        b.read(&from_a);
+        a.read(&from_b);
+    }
+    assert!(a.admitted().is_some());
+    // The same certificates, but the nonce of this link is another.
+    let mut fresh = channel(Offerer, 1, 2);
+    fresh.nonce = [7; 32];
+    let mut again = Side::new(member(1), fresh);
+    again.read(&recorded);
+    assert!(
+        matches!(again.error, Some(SessionError::Auth(_))),
+        "{:?}",
+        again.error
+    );
+
+    let mut mirror = Side::new(member(1), channel(Offerer, 1, 2));
+    let echo = std::mem::take(&mut mirror.out);
+    mirror.read(&echo);
+    assert_eq!(mirror.error, Some(SessionError::Ourselves));
+}
+
+#[test]
+fn nothing_counts_before_the_proof() {
+    let mut frame = Vec::new();
+    let gossip = Frame::Ping {
+        token: 1,
+        links: 1,
+        lateness_ms: 0,
+    };
+    gossip.encode(&mut frame);
+    let mut b = Side::new(member(2), channel(Answerer, 2, 1));
+    let handshake = Handshake::new(InfoHash::of_topic(TOPIC), identity(1).address());
+    let mut early = handshake.encode().to_vec();
+    write_extended(EP2_NUMBER.get(), &frame, &mut early).unwrap();
+    b.read(&early);
+    assert_eq!(b.error, Some(SessionError::Early));
+
+    // In place of the proof.
+    let mut b = Side::new(member(2), channel(Answerer, 2, 1));
+    let mut early = handshake.encode().to_vec();
+    let hello = Hello {
+        version: VERSION,
+        keys: *identity(1).public().as_bytes(),
+        nonce: [3; 32],
+        capabilities: 0,
+        role: Kind::Native,
+    };
+    let mut payload = Vec::new();
+    ExtensionHandshake::ours(hello, false).encode(&mut payload);
+    write_extended(0, &payload, &mut early).unwrap();
+    write_extended(EP2_NUMBER.get(), &frame, &mut early).unwrap();
+    b.read(&early);
+    assert_eq!(b.error, Some(SessionError::Early));
+    assert!(b.events.is_empty());
+}
+
+#[test]
+fn a_foreign_address_is_refused_and_served_as_an_original_in_compatibility_mode() {
+    let stranger = || {
+        let mut stranger = member(1);
+        stranger.address = PeerId::new([9; 20]);
+        stranger.compat = true;
+        stranger
+    };
+    let (_, b) = meet(stranger(), member(2));
+    assert_eq!(b.error, Some(SessionError::NoCommonExtension));
+    let mut open = member(2);
+    open.compat = true;
+    let (a, b) = meet(stranger(), open);
+    let peer = PeerId::new([9; 20]);
+    assert_eq!(b.events, [SessionEvent::Compat { peer }]);
+    let peer = identity(2).address();
+    assert_eq!(a.events, [SessionEvent::Compat { peer }]);
+
+    // Keys of one, address of another.
+    let mut b = Side::new(member(2), channel(Answerer, 2, 1));
+    let handshake = Handshake::new(InfoHash::of_topic(TOPIC), PeerId::new([9; 20]));
+    let mut bytes = handshake.encode().to_vec();
+    let hello = Hello {
+        version: VERSION,
+        keys: *identity(1).public().as_bytes(),
+        nonce: [3; 32],
+        capabilities: 0,
+        role: Kind::Native,
+    };
+    let mut payload = Vec::new();
+    ExtensionHandshake::ours(hello, false).encode(&mut payload);
+    write_extended(0, &payload, &mut bytes).unwrap();
+    b.read(&bytes);
+    assert_eq!(b.error, Some(SessionError::ForeignAddress));
+}
+
+#[test]
+fn a_peer_without_extensions_is_refused() {
+    let mut b = Side::new(member(2), channel(Answerer, 2, 1));
+    let handshake = Handshake::new(InfoHash::of_topic(TOPIC), identity(1).address());
+    let mut bytes = handshake.encode();
+    bytes[20..28].fill(0);
+    b.read(&bytes);
+    assert_eq!(b.error, Some(SessionError::NoExtensions));
+}

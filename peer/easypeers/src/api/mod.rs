@@ -1,0 +1,456 @@
+//! The library's surface: [`Easypeers`], a handle to a peer that runs in tasks of its own.
+
+mod event;
+mod options;
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, RwLock};
+use std::time::Duration;
+
+use easypeers_proto::crypto::topic::TopicError;
+use easypeers_proto::wire::compat::certificate::MAX_TEXT;
+use easypeers_proto::{InfoHash, MessageId, PeerId};
+use tokio::sync::mpsc::error::TrySendError;
+use tokio::sync::{broadcast, mpsc, oneshot};
+
+pub use event::{Data, Event, Events, Message, Receipt, State, Status};
+pub use options::{
+    DEFAULT_MAX_PEERS, DEFAULT_TIMEOUT, DEFAULT_TRACKER, IceServers, Limits, MAX_MAX_PEERS,
+    MIN_MAX_PEERS, Options,
+};
+
+use crate::Identity;
+use crate::link::LinkError;
+use crate::node::{self, Command};
+use crate::rt::Clock;
+
+/// Events that wait for an application that does not read: enough for a burst of chat, little
+/// enough that large messages cannot fill the memory. More are lost, and counted to it.
+pub const EVENT_QUEUE: usize = 256;
+
+/// Commands that wait for the peer; more are refused. Nobody waits for room: who did could be overtaken.
+const COMMAND_QUEUE: usize = 4096;
+
+/// Largest message, in bytes. Broadcasts above 16 KiB and direct messages above 64 KiB travel in
+/// parts.
+pub const MAX_MESSAGE: usize = 16 << 20;
+
+/// Why a peer could not be started.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum JoinError {
+    /// Out of range.
+    #[error("max_peers is {0}; it must be from {MIN_MAX_PEERS} to {MAX_MAX_PEERS}")]
+    MaxPeers(usize),
+    /// No tracker and so nobody to meet.
+    #[error("no tracker given")]
+    NoTracker,
+    /// The password is none.
+    #[error(transparent)]
+    Password(#[from] TopicError),
+    /// An address that is not that of the identity's keys, outside compatibility mode.
+    #[error("the address {0} does not belong to this peer's keys")]
+    ForeignAddress(PeerId),
+    /// WebRTC could not be started: addresses, ports or ICE servers.
+    #[error(transparent)]
+    Link(#[from] LinkError),
+}
+
+/// Why a message was not sent, or a setting not taken.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum SendError {
+    /// [`Easypeers::close`] was called.
+    #[error("the peer is closed")]
+    Closed,
+    /// Larger than [`MAX_MESSAGE`].
+    #[error("message of {0} bytes is larger than {MAX_MESSAGE} bytes")]
+    TooLong(usize),
+    /// Nobody to send to, or ourselves.
+    #[error("a message to this peer itself cannot be sent")]
+    ToSelf,
+    /// No link came up in time.
+    #[error("no link to any peer: {0}")]
+    NotConnected(String),
+    /// More broadcasts wait for [`Options::rate`] than are kept waiting.
+    #[error("sending faster than the swarm takes")]
+    TooFast,
+    /// A peer of Easypeers 1 takes only short texts.
+    #[error("a peer of Easypeers 1 takes only text of at most {MAX_TEXT} bytes")]
+    NotForOriginals,
+    /// An address that is not that of this peer's keys.
+    #[error("the address {0} does not belong to this peer's keys")]
+    ForeignAddress(PeerId),
+    /// Too much is waiting already, or was asked at once.
+    #[error("too many messages are waiting to be sent")]
+    Busy,
+}
+
+/// A neighbour, as [`Easypeers::peers`] lists it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct PeerInfo {
+    /// Its address.
+    pub address: PeerId,
+    /// How long the link is up.
+    pub up: Duration,
+    /// Round trip of the last ping, if there was one.
+    pub rtt: Option<Duration>,
+    /// Whether this peer made the offer.
+    pub offered: bool,
+    /// Whether it speaks only the protocol of Easypeers 1.
+    pub compat: bool,
+    /// Whether it is a page in a browser, by its own word.
+    pub browser: bool,
+}
+
+/// A tracker, as [`Easypeers::trackers`] lists it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct TrackerInfo {
+    /// Its address.
+    pub url: String,
+    /// Whether it is connected.
+    pub connected: bool,
+    /// Members of the swarm that it counts, this peer included.
+    pub members: Option<u32>,
+    /// Why it is not connected and when it is tried again, or what it refused.
+    pub trouble: Option<String>,
+}
+
+/// Counts since the start, and sizes now.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Stats {
+    /// Links up now.
+    pub links: u64,
+    /// Members of the swarm, this peer included, as the tracker counts that knows most.
+    pub members: Option<u32>,
+    /// Links that came up.
+    pub links_opened: u64,
+    /// WebRTC connections made, offers that nobody answered included.
+    pub connections_created: u64,
+    /// Links refused before they came up, by reason: `wrong_topic_key`, `bad_signature` and so on.
+    pub links_refused: BTreeMap<&'static str, u64>,
+    /// Messages of this peer.
+    pub messages_sent: u64,
+    /// Messages given to the application.
+    pub messages_received: u64,
+    /// Copies of messages that were passed on.
+    pub messages_forwarded: u64,
+    /// Copies of messages that were known already.
+    pub duplicates: u64,
+    /// Links, messages and frames refused: bad proofs, wrong lengths, replays.
+    pub rejected: u64,
+    /// Messages dropped since a neighbour was too slow.
+    pub dropped: u64,
+    /// Bytes written to links.
+    pub bytes_sent: u64,
+    /// Bytes read from links.
+    pub bytes_received: u64,
+}
+
+/// What the handle reads without asking the node.
+#[derive(Debug, Clone)]
+pub(crate) struct View {
+    pub(crate) address: PeerId,
+    pub(crate) identifier: InfoHash,
+    pub(crate) max_peers: usize,
+    pub(crate) timeout: Duration,
+    pub(crate) status: Status,
+    pub(crate) peers: Vec<PeerInfo>,
+    pub(crate) trackers: Vec<TrackerInfo>,
+    pub(crate) stats: Stats,
+    /// Since when it is so.
+    pub(crate) written: Clock,
+}
+
+impl View {
+    pub(crate) fn new(
+        status: Status,
+        trackers: Vec<TrackerInfo>,
+        address: PeerId,
+        identifier: InfoHash,
+        options: &Options,
+    ) -> Self {
+        Self {
+            address,
+            identifier,
+            max_peers: options.max_peers,
+            timeout: options.timeout,
+            status,
+            peers: Vec::new(),
+            trackers,
+            stats: Stats::default(),
+            written: Clock::start(),
+        }
+    }
+}
+
+/// A peer in the mesh of a topic. Clones are handles to the same peer; it runs until
+/// [`close`](Self::close) or until the last handle is dropped.
+#[derive(Debug, Clone)]
+pub struct Easypeers {
+    commands: mpsc::Sender<Command>,
+    events: broadcast::WeakSender<Event>,
+    view: Arc<RwLock<View>>,
+}
+
+impl Easypeers {
+    /// Starts a peer that joins the mesh of `topic`. Returns before it has met anybody: events
+    /// and [`status`](Self::status) tell. Must be called within a tokio runtime.
+    ///
+    /// # Errors
+    /// [`JoinError`], for options that cannot work. An unreachable tracker is none.
+    pub async fn join(topic: &str, mut options: Options) -> Result<Self, JoinError> {
+        if !(MIN_MAX_PEERS..=MAX_MAX_PEERS).contains(&options.max_peers) {
+            return Err(JoinError::MaxPeers(options.max_peers));
+        }
+        if options.trackers.is_empty() {
+            return Err(JoinError::NoTracker);
+        }
+        options.timeout = clamped(options.timeout);
+        let (commands, receiver) = mpsc::channel(COMMAND_QUEUE);
+        let (events, _) = broadcast::channel(EVENT_QUEUE);
+        let weak = events.downgrade();
+        let view = node::spawn(topic.to_owned(), options, receiver, events).await?;
+        Ok(Self {
+            commands,
+            events: weak,
+            view,
+        })
+    }
+
+    /// The events from now on. Every call makes a stream of its own.
+    #[must_use]
+    pub fn events(&self) -> Events {
+        let receiver = self.events.upgrade().map_or_else(
+            // Closed: a channel without a sender ends at once.
+            || broadcast::channel(1).1,
+            |sender| sender.subscribe(),
+        );
+        Events::new(receiver)
+    }
+
+    /// Sends to every member of the mesh. Returns the message's id once it is on its way; with no
+    /// link yet, it waits up to 10 s for one. What is sent goes out in the order of the calls, more
+    /// precisely of the futures' first polls, whether or not the one before is awaited to its end.
+    ///
+    /// # Errors
+    /// [`SendError`].
+    pub async fn send(&self, data: impl Into<Data>) -> Result<MessageId, SendError> {
+        let data = checked(data.into())?;
+        self.ask(|reply| Command::Broadcast { data, reply }).await?
+    }
+
+    /// Sends to one member, sealed so that only it can read it, and waits for its receipt.
+    ///
+    /// # Errors
+    /// [`SendError`]. That the receiver cannot be reached is no error but a [`Receipt`].
+    pub async fn send_to(
+        &self,
+        address: PeerId,
+        data: impl Into<Data>,
+    ) -> Result<Receipt, SendError> {
+        let data = checked(data.into())?;
+        if address == self.address() {
+            return Err(SendError::ToSelf);
+        }
+        self.ask(|reply| Command::Direct {
+            to: address,
+            data,
+            reply,
+        })
+        .await?
+    }
+
+    /// Sends to several members, as [`send_to`](Self::send_to) does to one; receipts in the order
+    /// of `addresses`.
+    ///
+    /// # Errors
+    /// [`SendError`], the first one.
+    pub async fn send_to_all(
+        &self,
+        addresses: &[PeerId],
+        data: impl Into<Data>,
+    ) -> Result<Vec<Receipt>, SendError> {
+        let data = checked(data.into())?;
+        futures_util::future::try_join_all(
+            addresses.iter().map(|to| self.send_to(*to, data.clone())),
+        )
+        .await
+    }
+
+    /// The address of this peer: SHA-1 of its public keys, its peer id at the tracker.
+    #[must_use]
+    pub fn address(&self) -> PeerId {
+        self.view(|view| view.address)
+    }
+
+    /// Goes by another address: leaves, and joins again. Only in compatibility mode; the address of
+    /// the identity's keys is always taken.
+    ///
+    /// # Errors
+    /// [`SendError::ForeignAddress`], [`SendError::Closed`].
+    pub async fn set_address(&self, address: PeerId) -> Result<(), SendError> {
+        self.ask(|reply| Command::SetAddress { address, reply })
+            .await?
+    }
+
+    /// Becomes another peer: leaves, and joins again under this identity.
+    ///
+    /// # Errors
+    /// [`SendError::Closed`].
+    pub async fn set_identity(&self, identity: Arc<Identity>) -> Result<(), SendError> {
+        self.ask(|reply| Command::SetIdentity { identity, reply })
+            .await
+    }
+
+    /// The infohash of the swarm.
+    #[must_use]
+    pub fn identifier(&self) -> InfoHash {
+        self.view(|view| view.identifier)
+    }
+
+    /// Leaves this swarm for another, of which only the infohash is known.
+    ///
+    /// # Errors
+    /// [`SendError::Closed`].
+    pub async fn set_identifier(&self, identifier: InfoHash) -> Result<(), SendError> {
+        self.ask(|reply| Command::SetIdentifier { identifier, reply })
+            .await
+    }
+
+    /// Links that this peer keeps.
+    #[must_use]
+    pub fn max_peers(&self) -> usize {
+        self.view(|view| view.max_peers)
+    }
+
+    /// Keeps so many links from now on, at least [`MIN_MAX_PEERS`] and at most [`MAX_MAX_PEERS`].
+    ///
+    /// # Errors
+    /// [`SendError::Closed`].
+    pub async fn set_max_peers(&self, max_peers: usize) -> Result<(), SendError> {
+        let max_peers = max_peers.clamp(MIN_MAX_PEERS, MAX_MAX_PEERS);
+        self.ask(|reply| Command::SetMaxPeers { max_peers, reply })
+            .await
+    }
+
+    /// Time between two announces.
+    #[must_use]
+    pub fn timeout(&self) -> Duration {
+        self.view(|view| view.timeout)
+    }
+
+    /// Announces in this interval from now on, unless the tracker asks for another; at least 1 s, at
+    /// most 1 h.
+    ///
+    /// # Errors
+    /// [`SendError::Closed`].
+    pub async fn set_timeout(&self, timeout: Duration) -> Result<(), SendError> {
+        let timeout = clamped(timeout);
+        self.ask(|reply| Command::SetTimeout { timeout, reply })
+            .await
+    }
+
+    /// Cuts the link to this neighbour, as a failing network would: neither side is told why, and
+    /// both look for another. Whether there was such a link.
+    ///
+    /// # Errors
+    /// [`SendError::Closed`].
+    pub async fn disconnect(&self, peer: PeerId) -> Result<bool, SendError> {
+        self.ask(|reply| Command::Disconnect { peer, reply }).await
+    }
+
+    /// Leaves the trackers alone from now on, or turns to them again, at once. The mesh keeps itself
+    /// up meanwhile.
+    ///
+    /// # Errors
+    /// [`SendError::Closed`].
+    pub async fn use_trackers(&self, use_them: bool) -> Result<(), SendError> {
+        self.ask(|reply| Command::UseTrackers { use_them, reply })
+            .await
+    }
+
+    /// How well this peer is connected, and why.
+    #[must_use]
+    pub fn status(&self) -> Status {
+        self.view(|view| view.status.clone())
+    }
+
+    /// Links that are up.
+    #[must_use]
+    pub fn wire_count(&self) -> usize {
+        self.view(|view| view.peers.len())
+    }
+
+    /// The neighbours.
+    #[must_use]
+    pub fn peers(&self) -> Vec<PeerInfo> {
+        // An idle mesh writes its view seldom.
+        self.view(|view| {
+            let mut peers = view.peers.clone();
+            let age = view.written.now();
+            for peer in &mut peers {
+                peer.up += age;
+            }
+            peers
+        })
+    }
+
+    /// The trackers, and how each of them does.
+    #[must_use]
+    pub fn trackers(&self) -> Vec<TrackerInfo> {
+        self.view(|view| view.trackers.clone())
+    }
+
+    /// Counts since the start.
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        self.view(|view| view.stats.clone())
+    }
+
+    /// Says goodbye to neighbours and trackers and ends; at most about 2 s.
+    pub async fn close(&self) {
+        let (reply, done) = oneshot::channel();
+        if self.commands.send(Command::Close { reply }).await.is_ok() {
+            let _ = done.await;
+        }
+    }
+
+    async fn ask<T>(
+        &self,
+        command: impl FnOnce(oneshot::Sender<T>) -> Command,
+    ) -> Result<T, SendError> {
+        let (reply, answer) = oneshot::channel();
+        self.commands
+            .try_send(command(reply))
+            .map_err(|error| match error {
+                TrySendError::Full(_) => SendError::Busy,
+                TrySendError::Closed(_) => SendError::Closed,
+            })?;
+        answer.await.map_err(|_| SendError::Closed)
+    }
+
+    fn view<T>(&self, read: impl FnOnce(&View) -> T) -> T {
+        // A writer never panics while it holds the lock; if one did, the old view is still whole.
+        read(
+            &self
+                .view
+                .read()
+                .unwrap_or_else(|poisoned| poisoned.into_inner()),
+        )
+    }
+}
+
+fn clamped(timeout: Duration) -> Duration {
+    timeout.clamp(options::TIMEOUTS.0, options::TIMEOUTS.1)
+}
+
+fn checked(data: Data) -> Result<Data, SendError> {
+    match data.as_bytes().len() {
+        length if length > MAX_MESSAGE => Err(SendError::TooLong(length)),
+        _ => Ok(data),
+    }
+}

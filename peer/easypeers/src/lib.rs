@@ -1,0 +1,36 @@
+//! Easypeers: self-healing partial meshes over WebRTC, introduced by WebTorrent trackers.
+//!
+//! ```no_run
+//! use easypeers::{Easypeers, Event, Options};
+//!
+//! # async fn run() -> Result<(), Box<dyn std::error::Error>> {
+//! let peer = Easypeers::join("my topic", Options::default()).await?;
+//! let mut events = peer.events();
+//! peer.send("hello, mesh").await?;
+//! while let Some(event) = events.next().await {
+//!     if let Event::Message(message) = event {
+//!         println!("{}: {:?}", message.from, message.data.as_text());
+//!     }
+//! }
+//! # Ok(())
+//! # }
+//! ```
+
+#![deny(missing_docs)]
+
+mod api;
+pub mod link;
+mod node;
+mod rt;
+pub mod tracker;
+#[cfg(target_family = "wasm")]
+pub mod web;
+
+pub use api::{
+    DEFAULT_MAX_PEERS, DEFAULT_TIMEOUT, DEFAULT_TRACKER, Data, EVENT_QUEUE, Easypeers, Event,
+    Events, IceServers, JoinError, Limits, MAX_MAX_PEERS, MAX_MESSAGE, MIN_MAX_PEERS, Message,
+    Options, PeerInfo, Receipt, SendError, State, Stats, Status, TrackerInfo,
+};
+pub use easypeers_core::mesh::Rate;
+pub use easypeers_proto::crypto::Identity;
+pub use easypeers_proto::{InfoHash, MessageId, PeerId};

@@ -1,0 +1,247 @@
+//! Trackers: one task and one WebSocket for each, so that a dead one never delays the others.
+//!
+//! In go announces with offers, answers and how much the peer misses; out come [`TrackerEvent`]s.
+//! A task reconnects with growing pauses, and says when it is time to announce. The dialect is that
+//! of docs/protocol.md.
+//!
+//! - `task`: one tracker's connections, one after the other.
+//! - `schedule`: when to announce, and when to connect again.
+//! - `socket`: the WebSocket, native and in a browser; `url`: where it leads.
+
+mod socket;
+mod task;
+#[cfg(test)]
+mod tests;
+mod url;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use easypeers_proto::{InfoHash, OfferId, PeerId};
+use serde::Deserialize;
+use tokio::sync::{mpsc, watch};
+
+use easypeers_core::schedule::Schedule;
+use socket::Connector;
+use task::Task;
+
+pub(crate) use easypeers_core::schedule::Need;
+pub(crate) use easypeers_core::tracker::TrackerId;
+pub use url::{TrackerUrl, TrackerUrlError};
+
+use crate::link::IceServer;
+use crate::rt::{self, Clock};
+
+/// Public trackers that take anybody. They come and go; whoever needs one to stay runs one.
+pub const PUBLIC_TRACKERS: [&str; 4] = [
+    "wss://tracker.openwebtorrent.com",
+    "wss://tracker.webtorrent.dev",
+    "wss://tracker.btorrent.xyz",
+    "wss://tracker.files.fm:7073/announce",
+];
+
+/// Commands that wait for one tracker's task.
+const COMMANDS: usize = 64;
+
+/// Events of all trackers that wait for the node.
+const EVENTS: usize = 256;
+
+/// Most STUN and TURN servers taken from a tracker, and most URLs of one: every connection asks each
+/// of them, and the tracker shall not choose how many hosts that are.
+const ICE_SERVERS: usize = 8;
+
+/// Time to say goodbye.
+const STOP: Duration = Duration::from_secs(1);
+
+/// What happens at a tracker.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum TrackerEvent {
+    Connected(TrackerId),
+    Lost {
+        tracker: TrackerId,
+        error: String,
+        /// None while it is left alone.
+        retry_in: Option<Duration>,
+    },
+    /// Time to announce.
+    Due(TrackerId),
+    /// It took an announce.
+    Announced {
+        tracker: TrackerId,
+        complete: u32,
+        incomplete: u32,
+    },
+    Offer {
+        tracker: TrackerId,
+        peer: PeerId,
+        offer_id: OfferId,
+        sdp: String,
+    },
+    Answer {
+        tracker: TrackerId,
+        peer: PeerId,
+        offer_id: OfferId,
+        sdp: String,
+    },
+    /// It refused something.
+    Failure {
+        tracker: TrackerId,
+        reason: String,
+    },
+}
+
+impl TrackerEvent {
+    pub(crate) const fn tracker(&self) -> TrackerId {
+        match self {
+            Self::Connected(tracker)
+            | Self::Due(tracker)
+            | Self::Lost { tracker, .. }
+            | Self::Announced { tracker, .. }
+            | Self::Offer { tracker, .. }
+            | Self::Answer { tracker, .. }
+            | Self::Failure { tracker, .. } => *tracker,
+        }
+    }
+}
+
+#[derive(Debug)]
+enum Command {
+    Announce(Vec<(OfferId, Arc<str>)>),
+    Answer {
+        to: PeerId,
+        offer_id: OfferId,
+        sdp: String,
+    },
+    Need(Need),
+    Interval(Duration),
+}
+
+/// What the trackers are wanted for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Wish {
+    /// To be connected to.
+    Use,
+    /// To be left alone for now.
+    Rest,
+    /// To hear goodbye.
+    Leave,
+}
+
+type Wishes = watch::Receiver<Wish>;
+
+/// All trackers of a peer. Dropped, its tasks end without a word.
+#[derive(Debug)]
+pub(crate) struct Trackers {
+    tasks: Vec<mpsc::Sender<Command>>,
+    /// Closed when all tasks have ended.
+    ended: mpsc::Receiver<()>,
+    wish: watch::Sender<Wish>,
+}
+
+impl Trackers {
+    /// Starts a task for each tracker.
+    pub(crate) fn spawn(
+        urls: &[TrackerUrl],
+        info_hash: InfoHash,
+        peer_id: PeerId,
+        timeout: Duration,
+    ) -> (Self, mpsc::Receiver<TrackerEvent>) {
+        let (events, receiver) = mpsc::channel(EVENTS);
+        let (alive, ended) = mpsc::channel(1);
+        let (wish, wishes) = watch::channel(Wish::Use);
+        let connector = Connector::new();
+        let tasks = urls.iter().enumerate().map(|(index, url)| {
+            let (sender, commands) = mpsc::channel(COMMANDS);
+            let task = Task {
+                id: TrackerId::new(index),
+                url: url.clone(),
+                info_hash,
+                peer_id,
+                connector: connector.clone(),
+                commands,
+                events: events.clone(),
+                schedule: Schedule::new(timeout, Need::Alone),
+                clock: Clock::start(),
+                joined: false,
+            };
+            let mut wishes = wishes.clone();
+            let alive = alive.clone();
+            rt::spawn(async move {
+                task.run(&mut wishes).await;
+                drop(alive);
+            });
+            sender
+        });
+        let trackers = Self {
+            tasks: tasks.collect(),
+            ended,
+            wish,
+        };
+        (trackers, receiver)
+    }
+
+    /// Announces with these offers.
+    pub(crate) fn announce(&self, tracker: TrackerId, offers: Vec<(OfferId, Arc<str>)>) {
+        self.tell(tracker, Command::Announce(offers));
+    }
+
+    /// Answers an offer.
+    pub(crate) fn answer(&self, tracker: TrackerId, to: PeerId, offer_id: OfferId, sdp: String) {
+        self.tell(tracker, Command::Answer { to, offer_id, sdp });
+    }
+
+    /// How many links are missing; a peer that is alone announces at once.
+    pub(crate) fn set_need(&self, need: Need) {
+        for tracker in 0..self.tasks.len() {
+            self.tell(TrackerId::new(tracker), Command::Need(need));
+        }
+    }
+
+    /// The user's time between two announces.
+    pub(crate) fn set_interval(&self, interval: Duration) {
+        for tracker in 0..self.tasks.len() {
+            self.tell(TrackerId::new(tracker), Command::Interval(interval));
+        }
+    }
+
+    /// Closes the connections and makes no new ones, or makes them at once.
+    pub(crate) fn use_them(&self, use_them: bool) {
+        let wish = if use_them { Wish::Use } else { Wish::Rest };
+        self.wish.send_replace(wish);
+    }
+
+    /// A task that takes no commands is stuck in a connection that will be given up; what it misses
+    /// is asked for again.
+    fn tell(&self, tracker: TrackerId, command: Command) {
+        if let Some(task) = self.tasks.get(tracker.index()) {
+            let _ = task.try_send(command);
+        }
+    }
+
+    /// Leaves the swarm at every tracker that can be reached, in at most a second.
+    pub(crate) async fn stop(mut self) {
+        self.wish.send_replace(Wish::Leave);
+        rt::timeout(STOP, self.ended.recv()).await;
+    }
+}
+
+/// What the tracker's host names as STUN and TURN servers at `/ice.json`: a list of them, or an
+/// object with the list as `iceServers`. `None` if it names none.
+pub(crate) async fn ice_servers(url: &TrackerUrl) -> Option<Vec<IceServer>> {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Named {
+        ice_servers: Vec<IceServer>,
+    }
+    let body = Connector::new().get(url, "/ice.json").await?;
+    let body = std::str::from_utf8(&body).ok()?;
+    let mut servers = match serde_json::from_str(body) {
+        Ok(Named { ice_servers }) => ice_servers,
+        Err(_) => serde_json::from_str(body).ok()?,
+    };
+    servers.truncate(ICE_SERVERS);
+    for server in &mut servers {
+        server.urls.truncate(ICE_SERVERS);
+    }
+    (!servers.is_empty()).then_some(servers)
+}
