@@ -2,8 +2,7 @@
 
 use std::time::Duration;
 
-/// Time since some start.
-pub type Now = Duration;
+use crate::time::Now;
 
 /// Shortest interval taken from a tracker.
 const SPACING: Duration = Duration::from_secs(15);

@@ -11,9 +11,10 @@ use easypeers_proto::{MessageId, PeerId};
 
 use super::cache::Cache;
 use super::message::{Class, Packet, Signed};
-use super::rates::{Bucket, FAULT};
-use super::seen::Recent;
+use super::rates::FAULT;
 use super::{HOP_LIMIT, LinkId, Mesh, Now, Output, Settings, Unsent};
+use crate::expiring_map::ExpiringMap;
+use crate::rate::TokenBucket;
 
 /// Ids remembered: at 100 messages a second, ten minutes' worth.
 const SEEN: u32 = 65_536;
@@ -35,20 +36,20 @@ const MAX_HAS: usize = 32;
 
 #[derive(Debug)]
 pub(super) struct Gossip {
-    seen: Recent<MessageId, ()>,
+    seen: ExpiringMap<MessageId, ()>,
     pub(super) cache: Cache,
     pending: VecDeque<(Now, Arc<Signed>)>,
     /// Our own rate.
-    bucket: Bucket,
+    bucket: TokenBucket,
 }
 
 impl Gossip {
     pub(super) fn new(settings: &Settings) -> Self {
         Self {
-            seen: Recent::new(SEEN, SEEN_AGE),
+            seen: ExpiringMap::new(SEEN, SEEN_AGE),
             cache: Cache::default(),
             pending: VecDeque::new(),
-            bucket: Bucket::full(Now::ZERO, settings.rate),
+            bucket: TokenBucket::full(Now::ZERO, settings.rate),
         }
     }
 

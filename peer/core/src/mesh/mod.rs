@@ -33,7 +33,6 @@ mod links;
 mod membership;
 pub mod message;
 mod rates;
-pub mod seen;
 #[cfg(test)]
 mod tests;
 mod tree;
@@ -56,14 +55,11 @@ use message::{Class, Neighbor, Packet};
 use rates::Rates;
 use tree::Tree;
 
+pub use crate::rate::{AUTHOR_RATE, Rate};
+pub use crate::time::Now;
 pub use direct::MAX_SENDS;
 pub use interface::{Counters, Goodbye, Input, Output, Reason, Settings, Unsent};
 pub use links::NeighborView;
-pub use rates::Bucket;
-pub use rates::{AUTHOR_RATE, Rate};
-
-/// Time since the core was made.
-pub type Now = Duration;
 
 /// Between two exchanges of neighbours that a page in a browser starts, on average: it may not afford many
 /// connections.

@@ -8,7 +8,7 @@ use rand::rngs::StdRng;
 use rand::seq::IteratorRandom;
 
 use crate::map::Map;
-use crate::mesh::Now;
+use crate::time::Now;
 use crate::tracker::TrackerId;
 
 /// Between two offers of the full members of a swarm, all together: where two meshes of one topic use

@@ -29,9 +29,9 @@ use easypeers_proto::{OfferId, PeerId};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 
+use crate::expiring_map::ExpiringMap;
 use crate::map::Map;
-use crate::mesh::Now;
-use crate::mesh::seen::Recent;
+use crate::time::Now;
 use crate::tracker::TrackerId;
 use economy::Economy;
 
@@ -126,8 +126,8 @@ pub struct Signal {
     waiting: Vec<Waiting>,
     /// Answers of the last minute.
     answered: VecDeque<(Now, PeerId)>,
-    offers_taken: Recent<(PeerId, OfferId), ()>,
-    failures: Recent<PeerId, Failures>,
+    offers_taken: ExpiringMap<(PeerId, OfferId), ()>,
+    failures: ExpiringMap<PeerId, Failures>,
     economy: Economy,
     rng: StdRng,
     /// When something is due, as of the last input.
@@ -144,8 +144,8 @@ impl Signal {
             alone: 0,
             waiting: Vec::new(),
             answered: VecDeque::new(),
-            offers_taken: Recent::new(OFFERS_TAKEN, OFFER_AGE + MINUTE),
-            failures: Recent::new(FAILURES, FAILURE_AGE),
+            offers_taken: ExpiringMap::new(OFFERS_TAKEN, OFFER_AGE + MINUTE),
+            failures: ExpiringMap::new(FAILURES, FAILURE_AGE),
             economy: Economy::default(),
             rng: StdRng::seed_from_u64(settings.seed),
             due: None,

@@ -7,7 +7,7 @@ use easypeers_proto::OfferId;
 use rand::RngExt;
 
 use super::{Attempt, AttemptId, MAKE, OFFER_AGE, Output, Signal, Stage, Waiting};
-use crate::mesh::Now;
+use crate::time::Now;
 use crate::tracker::TrackerId;
 
 /// Most offers that wait for an answer. Browsers allow few connections in a page's life, and each

@@ -26,8 +26,8 @@ use super::dial::Job;
 use super::swarm::Swarm;
 use crate::api::{Data, Message, Receipt, SendError};
 use crate::rt;
+use easypeers_core::expiring_map::ExpiringMap;
 use easypeers_core::mesh::message::{Class, Signed};
-use easypeers_core::mesh::seen::Recent;
 use easypeers_core::mesh::{Input, LinkId, Now};
 
 /// Certificates that wait to be made or checked. At 50 ms for the dearest, under two seconds.
@@ -95,7 +95,7 @@ struct Budget {
 #[derive(Debug)]
 pub(super) struct Compat {
     work: mpsc::Sender<Work>,
-    seen: Recent<MessageId, ()>,
+    seen: ExpiringMap<MessageId, ()>,
     budgets: HashMap<LinkId, Budget>,
 }
 
@@ -106,7 +106,7 @@ impl Compat {
         rt::spawn(run(queue, jobs));
         Self {
             work,
-            seen: Recent::new(SEEN, SEEN_AGE),
+            seen: ExpiringMap::new(SEEN, SEEN_AGE),
             budgets: HashMap::new(),
         }
     }
@@ -482,7 +482,7 @@ mod tests {
         let (work, _queue) = mpsc::channel(1);
         let mut compat = Compat {
             work,
-            seen: Recent::new(SEEN, SEEN_AGE),
+            seen: ExpiringMap::new(SEEN, SEEN_AGE),
             budgets: HashMap::new(),
         };
         let link = LinkId(1);

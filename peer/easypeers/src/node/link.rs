@@ -14,7 +14,8 @@ use super::outbox::Outbox;
 use crate::api::Limits;
 use crate::link::{Link, LinkEvent, LinkReceiver, LinkSender};
 use crate::rt::{self, Clock};
-use easypeers_core::mesh::{Bucket, LinkId};
+use easypeers_core::mesh::LinkId;
+use easypeers_core::rate::TokenBucket;
 use easypeers_core::session::{Channel, Credentials, Session, SessionError, SessionEvent};
 
 /// Time for the handshakes.
@@ -71,16 +72,16 @@ const LAST_WORDS: Duration = Duration::from_secs(10);
 struct Throttle {
     clock: Clock,
     limits: Limits,
-    frames: Bucket,
-    bytes: Bucket,
+    frames: TokenBucket,
+    bytes: TokenBucket,
 }
 
 impl Throttle {
     fn new(limits: Limits) -> Self {
         let clock = Clock::start();
         Self {
-            frames: Bucket::full(clock.now(), limits.link_frames),
-            bytes: Bucket::full(clock.now(), limits.link_bytes),
+            frames: TokenBucket::full(clock.now(), limits.link_frames),
+            bytes: TokenBucket::full(clock.now(), limits.link_bytes),
             clock,
             limits,
         }

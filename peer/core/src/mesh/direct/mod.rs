@@ -22,8 +22,8 @@ use easypeers_proto::{MessageId, PeerId};
 use rand::seq::IteratorRandom;
 
 use super::message::{Class, Packet, Sealed};
-use super::seen::Recent;
 use super::{HOP_LIMIT, LinkId, Mesh, Now, Output};
+use crate::expiring_map::ExpiringMap;
 use crate::map::Map;
 
 /// Members, neighbours aside, whose keys are remembered, and members whose routes are; 64 and 40 bytes each.
@@ -107,29 +107,29 @@ struct Arrived {
 
 #[derive(Debug)]
 pub(super) struct Direct {
-    keys: Recent<PeerId, PublicKeys>,
-    routes: Recent<PeerId, Route>,
+    keys: ExpiringMap<PeerId, PublicKeys>,
+    routes: ExpiringMap<PeerId, Route>,
     /// Where a passing message or question came from, and whom it is for.
-    back: Recent<MessageId, (LinkId, PeerId)>,
-    flooded: Recent<MessageId, ()>,
-    arrived: Recent<MessageId, Arrived>,
+    back: ExpiringMap<MessageId, (LinkId, PeerId)>,
+    flooded: ExpiringMap<MessageId, ()>,
+    arrived: ExpiringMap<MessageId, Arrived>,
     lookups: Map<PeerId, Lookup>,
     sends: Map<MessageId, Sending>,
     /// Bytes sent to each receiver of late.
-    traffic: Recent<PeerId, usize>,
+    traffic: ExpiringMap<PeerId, usize>,
 }
 
 impl Direct {
     pub(super) fn new() -> Self {
         Self {
-            keys: Recent::new(MEMBERS, KEYS_AGE),
-            routes: Recent::new(MEMBERS, ROUTE_AGE),
-            back: Recent::new(PASSING, PASSING_AGE),
-            flooded: Recent::new(PASSING, PASSING_AGE),
-            arrived: Recent::new(PASSING, ARRIVED_AGE),
+            keys: ExpiringMap::new(MEMBERS, KEYS_AGE),
+            routes: ExpiringMap::new(MEMBERS, ROUTE_AGE),
+            back: ExpiringMap::new(PASSING, PASSING_AGE),
+            flooded: ExpiringMap::new(PASSING, PASSING_AGE),
+            arrived: ExpiringMap::new(PASSING, ARRIVED_AGE),
             lookups: Map::default(),
             sends: Map::default(),
-            traffic: Recent::new(RECEIVERS, HEAVY_AGE),
+            traffic: ExpiringMap::new(RECEIVERS, HEAVY_AGE),
         }
     }
 

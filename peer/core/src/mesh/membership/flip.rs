@@ -15,8 +15,8 @@ use rand::RngExt;
 use super::exchange::Path;
 use super::split::Extra;
 use super::{Mesh, Now, PATH_AGE, SLACK};
+use crate::expiring_map::ExpiringMap;
 use crate::mesh::message::{Need, Packet};
-use crate::mesh::seen::Recent;
 use crate::mesh::{LinkId, Output, Reason};
 
 /// Flips that neighbours prepared and that may still come.
@@ -38,7 +38,7 @@ const SPACING: Duration = Duration::from_secs(5);
 
 #[derive(Debug)]
 pub(super) struct Flips {
-    prepared: Recent<MessageId, LinkId>,
+    prepared: ExpiringMap<MessageId, LinkId>,
     next: Option<Now>,
     last: Option<Now>,
     last_merge: Option<Now>,
@@ -49,7 +49,7 @@ pub(super) struct Flips {
 impl Flips {
     pub(super) fn new() -> Self {
         Self {
-            prepared: Recent::new(PREPARED, PATH_AGE),
+            prepared: ExpiringMap::new(PREPARED, PATH_AGE),
             next: None,
             last: None,
             last_merge: None,

@@ -25,8 +25,8 @@ use std::time::Duration;
 
 use easypeers_proto::{MessageId, PeerId};
 
-use super::seen::Recent;
 use super::{LinkId, Mesh, Now};
+use crate::expiring_map::ExpiringMap;
 use crate::map::Map;
 use exchange::{Invite, Path, Seek};
 use flip::Flips;
@@ -55,7 +55,7 @@ const SPARE: usize = 2;
 
 #[derive(Debug)]
 pub(super) struct Membership {
-    paths: Recent<MessageId, Path>,
+    paths: ExpiringMap<MessageId, Path>,
     /// Walks of ours, and offers that we answered.
     seeks: Map<MessageId, Seek>,
     /// Offers of ours.
@@ -64,7 +64,7 @@ pub(super) struct Membership {
     extras: Map<LinkId, Extra>,
     /// Links for heavy traffic between their ends until then, beside those of the mesh.
     direct: Map<LinkId, Now>,
-    guests: Recent<PeerId, u8>,
+    guests: ExpiringMap<PeerId, u8>,
     flips: Flips,
     passive: Passive,
     next_seek: Now,
@@ -74,12 +74,12 @@ pub(super) struct Membership {
 impl Membership {
     pub(super) fn new() -> Self {
         Self {
-            paths: Recent::new(PATHS, PATH_AGE),
+            paths: ExpiringMap::new(PATHS, PATH_AGE),
             seeks: Map::default(),
             invites: Map::default(),
             extras: Map::default(),
             direct: Map::default(),
-            guests: Recent::new(GUESTS, GUEST_AGE),
+            guests: ExpiringMap::new(GUESTS, GUEST_AGE),
             flips: Flips::new(),
             passive: Passive::default(),
             next_seek: Now::ZERO,

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use foldhash::fast::RandomState;
 
-use super::Now;
+use crate::time::Now;
 
 /// Up to so many entries are looked through; with half as many the index goes again.
 const FEW: usize = 16;
@@ -88,7 +88,7 @@ const fn word(hash: u64, number: u32) -> u32 {
 
 /// Entries by key, in order of insertion. A changed entry keeps its place.
 #[derive(Debug)]
-pub struct Recent<K, V> {
+pub struct ExpiringMap<K, V> {
     entries: VecDeque<Entry<K, V>>,
     /// Without slots while they are few.
     index: Index,
@@ -98,7 +98,7 @@ pub struct Recent<K, V> {
     age: Duration,
 }
 
-impl<K: Copy + Eq + Hash, V> Recent<K, V> {
+impl<K: Copy + Eq + Hash, V> ExpiringMap<K, V> {
     /// At most `capacity` entries, up to 65,536, none older than `age`.
     pub fn new(capacity: u32, age: Duration) -> Self {
         debug_assert!(capacity <= NUMBERS / 2 + 1, "their numbers fit into slots");
@@ -211,7 +211,7 @@ mod tests {
     #[test]
     fn entries_go_by_age_and_by_number() {
         let second = Duration::from_secs;
-        let mut recent = Recent::new(3, second(10));
+        let mut recent = ExpiringMap::new(3, second(10));
         for at in 0..3u64 {
             assert!(recent.insert(second(at), at, ()));
         }
@@ -232,7 +232,7 @@ mod tests {
             first in prop::sample::select(vec![0, u32::MAX - 20]),
             steps in prop::collection::vec((0..80u8, any::<u16>(), 0..3u64), 0..400),
         ) {
-            let mut recent = Recent::new(40, Duration::from_secs(30));
+            let mut recent = ExpiringMap::new(40, Duration::from_secs(30));
             recent.first = first;
             let mut model: BTreeMap<u8, (u64, usize, u16)> = BTreeMap::new();
             let mut now = 0;
