@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use easypeers_proto::wire::frame::SignalKind;
+use easypeers_proto::wire::frame::{Signal, SignalKind};
 use easypeers_proto::{MessageId, OfferId, PeerId};
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
@@ -17,7 +17,6 @@ use crate::api::{IceServers, Options};
 use crate::link::{IceServer, Link, LinkError, PendingAnswer, PendingOffer};
 use crate::rt;
 use crate::tracker::{self, TrackerEvent, TrackerUrl};
-use easypeers_core::mesh::message::Signal;
 use easypeers_core::mesh::{self, LinkId};
 use easypeers_core::signal::{AttemptId, Input, Output, Via};
 
@@ -209,13 +208,16 @@ impl Swarm {
 
     fn send_signal(&mut self, exchange: OfferId, to: PeerId, kind: SignalKind, sdp: Arc<str>) {
         let id = MessageId::new(*exchange.as_bytes());
+        let sdp = sdp.into();
         self.mesh_input(mesh::Input::Signal { id, to, kind, sdp });
     }
 
     /// A description came over the mesh.
     pub(super) fn on_mesh_signal(&mut self, signal: &Signal) {
         let offer_id = OfferId::new(*signal.id.as_bytes());
-        let (peer, sdp) = (signal.from, signal.sdp.to_string());
+        let peer = signal.from;
+        // Descriptions are ASCII. Another one fails its check where it is used.
+        let sdp = String::from_utf8_lossy(&signal.sdp).into_owned();
         self.signal_input(match signal.kind {
             SignalKind::Offer => Input::Offer {
                 via: Via::Mesh,

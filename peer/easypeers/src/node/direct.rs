@@ -7,6 +7,7 @@ use easypeers_proto::crypto::PublicKeys;
 use easypeers_proto::crypto::envelope::{Content, Envelope, Kind};
 use easypeers_proto::crypto::part::Part;
 use easypeers_proto::crypto::seal::{self, AckKey};
+use easypeers_proto::wire::frame::Sealed;
 use easypeers_proto::{MessageId, PeerId};
 
 use super::Reply;
@@ -15,7 +16,6 @@ use super::parts::{Added, Parts};
 use super::swarm::Swarm;
 use crate::api::{Data, Message, Receipt, SendError};
 use crate::rt;
-use easypeers_core::mesh::message::Sealed;
 use easypeers_core::mesh::{Input, MAX_SENDS, Now};
 
 /// Largest direct message that is sealed whole, and the size of the parts of a larger one: below

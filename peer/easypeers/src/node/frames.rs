@@ -3,17 +3,15 @@
 
 use std::sync::Arc;
 
-use easypeers_proto::MessageId;
 use easypeers_proto::crypto::envelope::{Envelope, Kind};
 use easypeers_proto::crypto::manifest::Manifest;
 use easypeers_proto::crypto::seal;
-use easypeers_proto::wire::frame::{Frame, GoodbyeReason, Ids, Pushed};
+use easypeers_proto::wire::frame::{self, Chunk, Frame, GoodbyeReason, Gossip, Pushed};
 
 use super::compat::is_bridged;
 use super::swarm::Swarm;
-use easypeers_core::mesh::frames::{frame, packet};
 use easypeers_core::mesh::gossip::Arrival;
-use easypeers_core::mesh::message::{Class, Packet, Sealed, Signed};
+use easypeers_core::mesh::message::{Class, Signed};
 use easypeers_core::mesh::{Goodbye, Input, LinkId, Reason};
 
 impl Swarm {
@@ -26,61 +24,34 @@ impl Swarm {
                 return self.close_link(link, Some(Reason::Protocol));
             }
         };
-        let packet = match frame {
-            Frame::Gossip {
-                hops,
-                pushed,
-                has,
-                envelope,
-            } => return self.on_gossip(link, hops, pushed, &has, envelope),
-            Frame::Chunk {
-                message,
-                index,
-                data,
-            } => return self.on_chunk(link, message, index, data),
-            Frame::Goodbye { reason, peers } => {
-                tracing::debug!(?reason, "neighbour says goodbye");
-                self.mesh_input(Input::Hints(peers.iter().collect()));
+        let frame = match frame {
+            Frame::Gossip(gossip) => return self.on_gossip(link, gossip),
+            Frame::Chunk(chunk) => return self.on_chunk(link, chunk),
+            Frame::Goodbye(goodbye) => {
+                tracing::debug!(reason = ?goodbye.reason, "neighbour says goodbye");
+                self.mesh_input(Input::Hints(goodbye.peers));
                 return self.close_link(link, None);
             }
-            Frame::Route {
-                hops,
-                hop_limit,
-                flood,
-                id,
-                from,
-                to,
-                body,
-            } => {
-                if seal::sealed_id(body) != id {
-                    return self.strike(link, "sealed message under a wrong id");
-                }
-                let sealed = Arc::new(Sealed {
-                    id,
-                    from,
-                    to,
-                    body: body.into(),
-                });
-                Packet::Route {
-                    hops,
-                    hop_limit,
-                    flood,
-                    sealed,
-                }
+            Frame::Route(route) if seal::sealed_id(&route.sealed.body) != route.sealed.id => {
+                return self.strike(link, "sealed message under a wrong id");
             }
             // Sent once, before admission.
             Frame::Auth(_) => return self.close_link(link, Some(Reason::Protocol)),
-            frame => match packet(&frame) {
-                Some(packet) => packet,
-                // Of a newer version, which says that it may be skipped.
-                None => return,
-            },
+            // Of a newer version, which says that it may be skipped.
+            Frame::Unknown(_) => return,
+            frame => frame,
         };
-        self.mesh_input(Input::Packet { link, packet });
+        self.mesh_input(Input::Frame { link, frame });
     }
 
-    fn on_gossip(&mut self, link: LinkId, hops: u8, pushed: Pushed, has: &Ids<'_>, bytes: &[u8]) {
-        let Ok(envelope) = Envelope::decode(bytes) else {
+    fn on_gossip(&mut self, link: LinkId, gossip: Gossip) {
+        let Gossip {
+            hops,
+            pushed,
+            has,
+            envelope: bytes,
+        } = gossip;
+        let Ok(envelope) = Envelope::decode(&bytes) else {
             return self.strike(link, "malformed message");
         };
         let id = envelope.id();
@@ -110,18 +81,23 @@ impl Swarm {
             link,
             hops,
             pushed,
-            has: has.iter().collect(),
-            message: Arc::new(Signed::new(&envelope, bytes.into())),
+            has,
+            message: Arc::new(Signed::new(&envelope, Arc::clone(&bytes))),
         }));
     }
 
-    fn on_chunk(&mut self, link: LinkId, message: MessageId, index: u32, data: &[u8]) {
+    fn on_chunk(&mut self, link: LinkId, chunk: Chunk) {
+        let Chunk {
+            message,
+            index,
+            data,
+        } = chunk;
         // One that comes late or twice is nobody's fault.
         let Some(signed) = self.mesh.manifest(&message) else {
             return;
         };
         let fits =
-            Manifest::decode(signed.payload()).is_ok_and(|manifest| manifest.check(index, data));
+            Manifest::decode(signed.payload()).is_ok_and(|manifest| manifest.check(index, &data));
         if !fits {
             return self.strike(link, "piece that does not fit its manifest");
         }
@@ -129,13 +105,13 @@ impl Swarm {
             link,
             message,
             index,
-            data: data.into(),
+            data,
         });
     }
 
     /// Encodes once, queues for each link.
-    pub(super) fn send_packet(&mut self, links: &[LinkId], packet: &Packet, class: Class) {
-        let frame = encode(&frame(packet));
+    pub(super) fn send_frame(&mut self, links: &[LinkId], frame: &Frame, class: Class) {
+        let frame = encode(frame);
         let mut dropped = 0;
         for link in links {
             if let Some(entry) = self.links.get(link) {
@@ -146,7 +122,7 @@ impl Swarm {
     }
 }
 
-fn encode(frame: &Frame<'_>) -> Arc<[u8]> {
+fn encode(frame: &Frame) -> Arc<[u8]> {
     let mut bytes = Vec::new();
     frame.encode(&mut bytes);
     bytes.into()
@@ -161,8 +137,6 @@ pub(super) fn goodbye(goodbye: &Goodbye) -> Arc<[u8]> {
         Reason::Leaving => GoodbyeReason::Leaving,
         Reason::Split => GoodbyeReason::Split,
     };
-    encode(&Frame::Goodbye {
-        reason,
-        peers: Ids::from(goodbye.peers.as_slice()),
-    })
+    let peers = goodbye.peers.clone();
+    encode(&frame::Goodbye { reason, peers }.into())
 }

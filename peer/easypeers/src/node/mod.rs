@@ -3,7 +3,7 @@
 //!
 //! - `swarm`: what one membership of one swarm consists of, and its loop.
 //! - `dial`: offers, answers and new links.
-//! - `frames`: frames to the core's packets and back, proofs checked on the way.
+//! - `frames`: frames in and out, proofs checked on the way.
 //! - `author`: our own broadcasts.
 //! - `direct`: sealed messages, ours and those for us; `parts` puts large ones together.
 //! - `compat`: peers of Easypeers 1.

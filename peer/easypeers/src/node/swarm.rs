@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use easypeers_proto::crypto::Identity;
 use easypeers_proto::crypto::envelope::Kind;
+use easypeers_proto::wire::frame::Gossip;
 use easypeers_proto::{InfoHash, OfferId, PeerId};
 use tokio::sync::{broadcast, mpsc};
 
@@ -358,9 +359,25 @@ impl Swarm {
         match output {
             Output::Send {
                 links,
-                packet,
+                frame,
                 class,
-            } => self.send_packet(&links, &packet, class),
+            } => self.send_frame(&links, &frame, class),
+            Output::SendGossip {
+                links,
+                hops,
+                pushed,
+                has,
+                message,
+                class,
+            } => {
+                let gossip = Gossip {
+                    hops,
+                    pushed,
+                    has,
+                    envelope: Arc::clone(&message.bytes),
+                };
+                self.send_frame(&links, &gossip.into(), class);
+            }
             Output::Close { link, goodbye } => self.say_goodbye(link, goodbye.as_ref()),
             Output::Invite { id, peer } => {
                 let offer_id = OfferId::new(*id.as_bytes());
