@@ -31,6 +31,6 @@ pub use api::{
     Events, IceServers, JoinError, Limits, MAX_MAX_PEERS, MAX_MESSAGE, MIN_MAX_PEERS, Message,
     Options, PeerInfo, Receipt, SendError, State, Stats, Status, TrackerInfo,
 };
-pub use easypeers_core::mesh::Rate;
+pub use easypeers_core::rate::Rate;
 pub use easypeers_proto::crypto::Identity;
 pub use easypeers_proto::{InfoHash, MessageId, PeerId};

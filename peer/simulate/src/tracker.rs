@@ -101,7 +101,7 @@ impl Turn<'_> {
             State::Connecting => {}
             State::Up(_) => {
                 self.core.client.schedule.asked(self.now());
-                let want = self.core.mesh.offered();
+                let want = self.core.mesh.offers_to_publish();
                 let tracker = TrackerId::new(0);
                 let links = self.core.mesh.neighbors().count();
                 self.signal(Input::Due {
@@ -190,7 +190,7 @@ impl Turn<'_> {
             peer: self.world.peers[made.peer as usize].id,
             offer_id: made.id,
             sdp: offer.to_string(),
-            want: self.core.mesh.guest_room(),
+            want: self.core.mesh.acceptable_links(),
         };
         self.signal(input);
     }

@@ -18,7 +18,7 @@ use super::scenario::{Scenario, Step};
 use super::slab::Slab;
 use super::tracker::Tracker;
 use super::{Progress, SECOND, Time, from_seconds, seconds};
-use easypeers_core::mesh::message::Signed;
+use easypeers_core::message::Signed;
 use easypeers_core::signal::AttemptId;
 
 /// Events whose memory is fetched together.

@@ -12,7 +12,7 @@ use crate::link::IceServer;
 #[cfg(not(target_family = "wasm"))]
 use crate::link::UdpPorts;
 use crate::tracker::TrackerUrl;
-use easypeers_core::mesh::{AUTHOR_RATE, Rate};
+use easypeers_core::rate::{AUTHOR_RATE, Rate};
 
 /// The tracker of a peer that is told no other: one that runs here.
 pub const DEFAULT_TRACKER: &str = "ws://localhost:3000";

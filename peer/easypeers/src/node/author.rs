@@ -12,7 +12,7 @@ use super::swarm::Swarm;
 use crate::api::{Data, Event, Message, SendError};
 use crate::rt;
 use easypeers_core::mesh::Input;
-use easypeers_core::mesh::message::Signed;
+use easypeers_core::message::Signed;
 
 /// Largest broadcast that travels in one message; the size of a piece of a larger one.
 const WHOLE: usize = CHUNK;

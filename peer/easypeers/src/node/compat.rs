@@ -27,8 +27,9 @@ use super::swarm::Swarm;
 use crate::api::{Data, Message, Receipt, SendError};
 use crate::rt;
 use easypeers_core::expiring_map::ExpiringMap;
-use easypeers_core::mesh::message::{Class, Signed};
-use easypeers_core::mesh::{Input, LinkId, Now};
+use easypeers_core::mesh::{Input, LinkId};
+use easypeers_core::message::{Class, Signed};
+use easypeers_core::time::Now;
 
 /// Certificates that wait to be made or checked. At 50 ms for the dearest, under two seconds.
 const QUEUE: usize = 32;

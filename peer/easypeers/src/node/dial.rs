@@ -107,7 +107,7 @@ impl Swarm {
         let input = match event {
             TrackerEvent::Due(tracker) => Input::Due {
                 tracker,
-                want: self.mesh.offered(),
+                want: self.mesh.offers_to_publish(),
                 links: self.mesh.neighbors().count(),
             },
             TrackerEvent::Announced {
@@ -130,7 +130,7 @@ impl Swarm {
                 peer,
                 offer_id,
                 sdp,
-                want: self.mesh.guest_room(),
+                want: self.mesh.acceptable_links(),
             },
             TrackerEvent::Answer {
                 peer,
@@ -224,7 +224,7 @@ impl Swarm {
                 peer,
                 offer_id,
                 sdp,
-                want: self.mesh.guest_room(),
+                want: self.mesh.acceptable_links(),
             },
             SignalKind::Answer | SignalKind::Refusal => Input::Answer {
                 peer,

@@ -16,7 +16,8 @@ use super::parts::{Added, Parts};
 use super::swarm::Swarm;
 use crate::api::{Data, Message, Receipt, SendError};
 use crate::rt;
-use easypeers_core::mesh::{Input, MAX_SENDS, Now};
+use easypeers_core::mesh::{Input, MAX_SENDS};
+use easypeers_core::time::Now;
 
 /// Largest direct message that is sealed whole, and the size of the parts of a larger one: below
 /// 64 KiB with what is around it.

@@ -10,9 +10,9 @@ use easypeers_proto::wire::frame::{self, Chunk, Frame, GoodbyeReason, Gossip, Pu
 
 use super::compat::is_bridged;
 use super::swarm::Swarm;
-use easypeers_core::mesh::gossip::Arrival;
-use easypeers_core::mesh::message::{Class, Signed};
+use easypeers_core::broadcast::Arrival;
 use easypeers_core::mesh::{Goodbye, Input, LinkId, Reason};
+use easypeers_core::message::{Class, Signed};
 
 impl Swarm {
     pub(super) fn on_frame(&mut self, link: LinkId, bytes: &[u8]) {
@@ -60,7 +60,7 @@ impl Swarm {
         }
         let origin = envelope.from();
         if pushed != Pushed::Pulled && !self.mesh.is_within_rate(self.clock.now(), origin) {
-            return self.mesh_input(Input::Excess { link, origin });
+            return self.mesh_input(Input::OverRate { link, origin });
         }
         if !matches!(
             envelope.kind(),

@@ -57,7 +57,7 @@ const ROLE: Role = if cfg!(target_family = "wasm") {
 #[cfg(not(target_family = "wasm"))]
 const FLIP_INTERVAL: Duration = Duration::from_secs(1200);
 #[cfg(target_family = "wasm")]
-const FLIP_INTERVAL: Duration = easypeers_core::mesh::BROWSER_FLIP_INTERVAL;
+const FLIP_INTERVAL: Duration = easypeers_core::topology::BROWSER_FLIP_INTERVAL;
 
 type Reply<T> = oneshot::Sender<T>;
 

@@ -28,9 +28,10 @@ use crate::api::{Event, Limits, SendError, Stats, Status, View};
 use crate::link::Transport;
 use crate::rt::{self, Clock};
 use crate::tracker::{TrackerEvent, Trackers};
-use easypeers_core::mesh::{Goodbye, Input, LinkId, Mesh, Now, Output, Reason, Settings, Unsent};
+use easypeers_core::mesh::{Goodbye, Input, LinkId, Mesh, Output, Reason, Settings, Unsent};
 use easypeers_core::session::Credentials;
 use easypeers_core::signal::{self, AttemptId, Signal};
+use easypeers_core::time::Now;
 
 /// Events of links that wait for the node; links wait beyond that, and their neighbours with them.
 const LINK_QUEUE: usize = 256;

@@ -11,9 +11,9 @@ use crate::check;
 use crate::network::Stage;
 use crate::slab::index;
 use crate::world::{Packet, Parcel, What, World};
-use easypeers_core::mesh::gossip::Arrival;
-use easypeers_core::mesh::message::Class;
+use easypeers_core::broadcast::Arrival;
 use easypeers_core::mesh::{Input, LinkId};
+use easypeers_core::message::Class;
 
 /// A session description of a native peer with three candidates; ours here are but a number.
 const SDP_BYTES: u64 = 700;
@@ -192,7 +192,7 @@ impl Turn<'_> {
             && !self.core.mesh.is_within_rate(self.now(), message.origin)
         {
             let origin = message.origin;
-            return self.mesh(Input::Excess { link, origin });
+            return self.mesh(Input::OverRate { link, origin });
         }
         if check::ON {
             let up = self.core.mesh.up_peer(link).is_some();

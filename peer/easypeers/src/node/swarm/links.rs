@@ -6,8 +6,8 @@ use easypeers_proto::wire::extension::Role;
 use super::Swarm;
 use crate::node::frames;
 use crate::node::link::FromLink;
-use easypeers_core::mesh::message::Class;
 use easypeers_core::mesh::{Goodbye, Input, LinkId, Reason};
+use easypeers_core::message::Class;
 use easypeers_core::session::SessionError;
 use easypeers_core::signal;
 
@@ -83,7 +83,7 @@ impl Swarm {
     pub(in crate::node) fn strike(&mut self, link: LinkId, what: &'static str) {
         self.stats.rejected += 1;
         tracing::debug!(link = link.0, what, "refused");
-        self.mesh_input(Input::Fault(link));
+        self.mesh_input(Input::BrokenRule(link));
     }
 
     /// Closes a link; the mesh hears of it when its task has ended, at once if it is told why.
