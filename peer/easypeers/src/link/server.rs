@@ -6,8 +6,11 @@
 
 use std::fmt;
 
+use easypeers_proto::ice::IceUrl;
 use serde::de::{SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
+
+use super::LinkError;
 
 /// A STUN or TURN server, or several with the same credential.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -21,6 +24,33 @@ pub struct IceServer {
     /// The password of a TURN server.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub credential: Option<String>,
+}
+
+impl IceServer {
+    /// Reads one of the server's URLs. A TURN server needs a user name and a credential.
+    pub(super) fn read_url(&self, url: &str) -> Result<IceUrl, LinkError> {
+        let given = |text: &Option<String>| text.as_ref().is_some_and(|text| !text.is_empty());
+        let read = url.parse::<IceUrl>();
+        match read.map_err(|error| refused(url, error.as_str()))? {
+            turn if turn.scheme().is_turn()
+                && !(given(&self.username) && given(&self.credential)) =>
+            {
+                Err(refused(
+                    url,
+                    "a TURN server needs a user name and a credential",
+                ))
+            }
+            usable => Ok(usable),
+        }
+    }
+}
+
+/// The error for a server that links cannot use.
+pub(super) fn refused(url: &str, reason: &'static str) -> LinkError {
+    LinkError::IceServer {
+        url: url.to_owned(),
+        reason,
+    }
 }
 
 impl fmt::Debug for IceServer {
