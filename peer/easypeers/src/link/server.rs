@@ -1,7 +1,7 @@
-//! STUN and TURN servers: what a user or a tracker names. What links can use of it is said where they
-//! are made.
+//! STUN and TURN servers that a user or a tracker names. Native and browser links each check what
+//! they can use of them.
 //!
-//! The fields are those of `RTCIceServer` (W3C WebRTC, section 4.2.5); the URLs are those of
+//! The fields are those of `RTCIceServer` (W3C WebRTC, section 4.2.5). The URLs are those of
 //! RFC 7064 (STUN) and RFC 7065 (TURN).
 
 use std::fmt;
@@ -31,17 +31,12 @@ impl IceServer {
     pub(super) fn read_url(&self, url: &str) -> Result<IceUrl, LinkError> {
         let given = |text: &Option<String>| text.as_ref().is_some_and(|text| !text.is_empty());
         let read = url.parse::<IceUrl>();
-        match read.map_err(|error| refused(url, error.as_str()))? {
-            turn if turn.scheme().is_turn()
-                && !(given(&self.username) && given(&self.credential)) =>
-            {
-                Err(refused(
-                    url,
-                    "a TURN server needs a user name and a credential",
-                ))
-            }
-            usable => Ok(usable),
+        let read = read.map_err(|error| refused(url, error.as_str()))?;
+        if read.scheme().is_turn() && !(given(&self.username) && given(&self.credential)) {
+            let reason = "a TURN server needs a user name and a credential";
+            return Err(refused(url, reason));
         }
+        Ok(read)
     }
 }
 
