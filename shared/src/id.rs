@@ -8,6 +8,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use data_encoding::{HEXLOWER, HEXLOWER_PERMISSIVE};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use sha1::{Digest, Sha1};
 
@@ -94,7 +95,7 @@ macro_rules! id_type {
 
         impl fmt::Display for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+                fmt::Display::fmt(&HEXLOWER.encode_display(&self.0), f)
             }
         }
 
@@ -187,16 +188,14 @@ fn collect(mut bytes: impl Iterator<Item = Result<u8, IdError>>) -> Result<[u8; 
 }
 
 fn from_hex(text: &str) -> Result<[u8; ID_LEN], IdError> {
-    let digits = text.as_bytes();
-    if digits.len() != 2 * ID_LEN {
+    if text.len() != 2 * ID_LEN {
         return Err(IdError::NotHex);
     }
-    let digit = |byte: u8| char::from(byte).to_digit(16).ok_or(IdError::NotHex);
     let mut id = [0; ID_LEN];
-    for (slot, pair) in id.iter_mut().zip(digits.chunks_exact(2)) {
-        *slot = (digit(pair[0])? << 4 | digit(pair[1])?) as u8;
+    match HEXLOWER_PERMISSIVE.decode_mut(text.as_bytes(), &mut id) {
+        Ok(_) => Ok(id),
+        Err(_) => Err(IdError::NotHex),
     }
-    Ok(id)
 }
 
 fn read_json(json: &str) -> Result<[u8; ID_LEN], IdError> {

@@ -2,6 +2,7 @@
 //! messages out and back; no I/O, no clock, no randomness, and no panic on any input.
 //!
 //! - [`cluster`]: frames and entries by which tracker nodes act as one.
+//! - [`ice`]: URLs of STUN and TURN servers.
 //! - [`id`]: the 20-byte ids of the protocol and their binary-string JSON form.
 //! - [`tracker`]: the WebTorrent tracker dialect, both directions.
 //! - [`limits`]: bounds that the codec itself enforces.
@@ -19,6 +20,7 @@ pub mod bencode;
 pub mod cluster;
 #[cfg(feature = "peer")]
 pub mod crypto;
+pub mod ice;
 pub mod id;
 pub mod limits;
 pub mod tracker;

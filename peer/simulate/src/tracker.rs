@@ -7,7 +7,7 @@ use rand::RngExt;
 use super::network::TRACKER;
 use super::peer::Turn;
 use super::world::{What, World};
-use super::{MS, SECOND, Time, time};
+use super::{MS, SECOND, Time, index, time};
 use easypeers_core::schedule::{Backoff, Need, Schedule};
 use easypeers_core::signal::{Input, Via};
 use easypeers_core::tracker::TrackerId;
@@ -165,7 +165,7 @@ impl Turn<'_> {
             let random = self.world.rng.random();
             self.core.client.schedule.announced(now, random);
             self.world.announces += 1;
-            let offers = self.world.announced.insert(offers);
+            let offers = index(self.world.announced.insert(offers));
             self.tell_tracker(What::Announce {
                 peer: self.p,
                 offers,
@@ -218,7 +218,8 @@ impl World {
 
     /// An announce reaches the tracker.
     pub(super) fn on_announce(&mut self, peer: u32, offers: u32) {
-        let offers = self.announced.take(offers).unwrap_or_default();
+        let offers = self.announced.try_remove(offers as usize);
+        let offers = offers.unwrap_or_default();
         let known = &mut self.peers[peer as usize];
         if !self.tracker.up || !known.alive {
             return;

@@ -7,6 +7,7 @@
 
 use std::fmt;
 
+use data_encoding::{HEXLOWER, HEXLOWER_PERMISSIVE};
 use ed25519_dalek::{Signer, SigningKey, VerifyingKey};
 use sha1::{Digest, Sha1};
 use x25519_dalek::{PublicKey, SharedSecret, StaticSecret};
@@ -79,12 +80,11 @@ impl Identity {
         if digits.len() != 2 * SEED_LEN {
             return Err(IdentityError::Hex);
         }
-        let digit = |byte: u8| char::from(byte).to_digit(16).ok_or(IdentityError::Hex);
         let mut seed = Zeroizing::new([0; SEED_LEN]);
-        for (slot, pair) in seed.iter_mut().zip(digits.chunks_exact(2)) {
-            *slot = (digit(pair[0])? << 4 | digit(pair[1])?) as u8;
+        match HEXLOWER_PERMISSIVE.decode_mut(digits, &mut *seed) {
+            Ok(_) => Ok(Self::from_seed(&seed)),
+            Err(_) => Err(IdentityError::Hex),
         }
-        Ok(Self::from_seed(&seed))
     }
 
     /// The text form, with a newline. It is the secret itself.
@@ -93,11 +93,7 @@ impl Identity {
         // Reserved at once, so that growing leaves no copy behind.
         let mut text = Zeroizing::new(String::with_capacity(TEXT_PREFIX.len() + 2 * SEED_LEN + 1));
         text.push_str(TEXT_PREFIX);
-        for byte in *self.seed {
-            for nibble in [byte >> 4, byte & 15] {
-                text.push(char::from_digit(nibble.into(), 16).unwrap_or_default());
-            }
-        }
+        HEXLOWER.encode_append(&*self.seed, &mut text);
         text.push('\n');
         text
     }

@@ -19,9 +19,9 @@ fn text(value: &Value) -> &str {
 }
 
 fn bytes(value: &Value) -> Vec<u8> {
-    let digits = text(value).as_bytes().chunks_exact(2);
-    let byte = |pair| u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).unwrap();
-    digits.map(byte).collect()
+    data_encoding::HEXLOWER
+        .decode(text(value).as_bytes())
+        .unwrap()
 }
 
 fn array<const N: usize>(value: &Value) -> [u8; N] {

@@ -1,13 +1,16 @@
-//! STUN and TURN servers: what a user or a tracker names. What links can use of it is said where they
-//! are made.
+//! STUN and TURN servers that a user or a tracker names. Native and browser links each check what
+//! they can use of them.
 //!
-//! The fields are those of `RTCIceServer` (W3C WebRTC, section 4.2.5); the URLs are those of
+//! The fields are those of `RTCIceServer` (W3C WebRTC, section 4.2.5). The URLs are those of
 //! RFC 7064 (STUN) and RFC 7065 (TURN).
 
 use std::fmt;
 
+use easypeers_proto::ice::IceUrl;
 use serde::de::{SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
+
+use super::LinkError;
 
 /// A STUN or TURN server, or several with the same credential.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -21,6 +24,28 @@ pub struct IceServer {
     /// The password of a TURN server.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub credential: Option<String>,
+}
+
+impl IceServer {
+    /// Reads one of the server's URLs. A TURN server needs a user name and a credential.
+    pub(super) fn read_url(&self, url: &str) -> Result<IceUrl, LinkError> {
+        let given = |text: &Option<String>| text.as_ref().is_some_and(|text| !text.is_empty());
+        let read = url.parse::<IceUrl>();
+        let read = read.map_err(|error| refused(url, error.as_str()))?;
+        if read.scheme().is_turn() && !(given(&self.username) && given(&self.credential)) {
+            let reason = "a TURN server needs a user name and a credential";
+            return Err(refused(url, reason));
+        }
+        Ok(read)
+    }
+}
+
+/// The error for a server that links cannot use.
+pub(super) fn refused(url: &str, reason: &'static str) -> LinkError {
+    LinkError::IceServer {
+        url: url.to_owned(),
+        reason,
+    }
 }
 
 impl fmt::Debug for IceServer {

@@ -30,13 +30,13 @@ use easypeers_core::expiring_map::ExpiringMap;
 use easypeers_core::mesh::{Input, LinkId};
 use easypeers_core::message::{Class, Signed};
 use easypeers_core::time::Now;
+use easypeers_core::rate::{Rate, TokenBucket};
 
 /// Certificates that wait to be made or checked. At 50 ms for the dearest, under two seconds.
 const QUEUE: usize = 32;
 
 /// Messages a second that are taken from one original, and how many at once: chat, not a stream.
-const RATE: f64 = 5.0;
-const BURST: f64 = 20.0;
+const RATE: Rate = Rate::new(5.0, 20.0);
 
 /// Ids of originals' messages that are remembered, and how long.
 const SEEN: u32 = 16_384;
@@ -85,19 +85,12 @@ pub(super) enum Done {
     },
 }
 
-/// A token bucket.
-#[derive(Debug)]
-struct Budget {
-    tokens: f64,
-    at: Now,
-}
-
 /// The state of compatibility mode.
 #[derive(Debug)]
 pub(super) struct Compat {
     work: mpsc::Sender<Work>,
     seen: ExpiringMap<MessageId, ()>,
-    budgets: HashMap<LinkId, Budget>,
+    budgets: HashMap<LinkId, TokenBucket>,
 }
 
 impl Compat {
@@ -117,18 +110,8 @@ impl Compat {
     }
 
     fn admit(&mut self, now: Now, link: LinkId) -> bool {
-        let budget = self.budgets.entry(link).or_insert(Budget {
-            tokens: BURST,
-            at: now,
-        });
-        let passed = now.saturating_sub(budget.at).as_secs_f64();
-        budget.tokens = (budget.tokens + passed * RATE).min(BURST);
-        budget.at = now;
-        let admitted = budget.tokens >= 1.0;
-        if admitted {
-            budget.tokens -= 1.0;
-        }
-        admitted
+        let full = TokenBucket::full(now, RATE);
+        self.budgets.entry(link).or_insert(full).take(now, RATE)
     }
 }
 

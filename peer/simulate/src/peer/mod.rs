@@ -16,7 +16,7 @@ use easypeers_proto::crypto::envelope::Kind;
 use easypeers_proto::{OfferId, PeerId};
 use rand::RngExt;
 
-use super::slab::index;
+use super::index;
 use super::tracker::Client;
 use super::world::{Packet, What, World};
 use super::{MS, Time, check, time};

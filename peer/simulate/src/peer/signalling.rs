@@ -7,8 +7,8 @@ use easypeers_proto::{MessageId, OfferId, PeerId};
 
 use super::Turn;
 use super::links::OPEN;
+use crate::index;
 use crate::network::Distances;
-use crate::slab::index;
 use crate::world::{Answer, Offer, What};
 use crate::{MS, Time};
 use easypeers_core::mesh::Input;
