@@ -101,14 +101,13 @@ impl Turn<'_> {
             State::Connecting => {}
             State::Up(_) => {
                 self.core.client.schedule.asked(self.now());
-                let want = self.core.mesh.offered();
-                let tracker = TrackerId::new(0);
-                let links = self.core.mesh.neighbors().count();
-                self.signal(Input::Due {
-                    tracker,
-                    want,
-                    links,
-                });
+                let mesh = &self.core.mesh;
+                let due = Input::Due {
+                    tracker: TrackerId::new(0),
+                    offers_to_publish: mesh.offered(),
+                    open_links: mesh.neighbors().count(),
+                };
+                self.signal(due);
             }
         }
     }
@@ -190,7 +189,7 @@ impl Turn<'_> {
             peer: self.world.peers[made.peer as usize].id,
             offer_id: made.id,
             sdp: offer.to_string(),
-            want: self.core.mesh.guest_room(),
+            acceptable_links: self.core.mesh.guest_room(),
         };
         self.signal(input);
     }

@@ -108,8 +108,8 @@ impl Swarm {
         let input = match event {
             TrackerEvent::Due(tracker) => Input::Due {
                 tracker,
-                want: self.mesh.offered(),
-                links: self.mesh.neighbors().count(),
+                offers_to_publish: self.mesh.offered(),
+                open_links: self.mesh.neighbors().count(),
             },
             TrackerEvent::Announced {
                 tracker,
@@ -131,7 +131,7 @@ impl Swarm {
                 peer,
                 offer_id,
                 sdp,
-                want: self.mesh.guest_room(),
+                acceptable_links: self.mesh.guest_room(),
             },
             TrackerEvent::Answer {
                 peer,
@@ -222,7 +222,7 @@ impl Swarm {
                 peer,
                 offer_id,
                 sdp,
-                want: self.mesh.guest_room(),
+                acceptable_links: self.mesh.guest_room(),
             },
             SignalKind::Answer | SignalKind::Refusal => Input::Answer {
                 peer,

@@ -112,7 +112,7 @@ impl Turn<'_> {
                 peer,
                 offer_id,
                 sdp,
-                want: self.core.mesh.guest_room(),
+                acceptable_links: self.core.mesh.guest_room(),
             },
             SignalKind::Answer | SignalKind::Refusal => signal::Input::Answer {
                 peer,
