@@ -8,7 +8,7 @@ use super::network::TRACKER;
 use super::peer::Turn;
 use super::world::{What, World};
 use super::{MS, SECOND, Time, time};
-use easypeers_core::schedule::{Backoff, Need, Schedule};
+use easypeers_core::schedule::{Backoff, Deficit, Schedule};
 use easypeers_core::signal::{Input, Via};
 use easypeers_core::tracker::TrackerId;
 
@@ -59,7 +59,7 @@ pub(super) struct Client {
 impl Client {
     pub(super) fn new() -> Self {
         Self {
-            schedule: Schedule::new(time(OWN), Need::Alone),
+            schedule: Schedule::new(time(OWN), Deficit::Alone),
             backoff: Backoff::default(),
             state: State::Down(0),
         }
@@ -135,8 +135,8 @@ impl Turn<'_> {
 
     fn retry(&mut self) {
         let random = self.world.rng.random();
-        let need = self.core.client.schedule.need();
-        let pause = self.core.client.backoff.next(need, random);
+        let deficit = self.core.client.schedule.deficit();
+        let pause = self.core.client.backoff.next(deficit, random);
         self.core.client.state = State::Down(self.core.clock + super::micros(pause));
     }
 
@@ -151,10 +151,10 @@ impl Turn<'_> {
     pub(super) fn tell_need(&mut self) {
         let mesh = &self.core.mesh;
         let links = mesh.neighbors().count();
-        let need = Need::new(links, mesh.max_peers(), mesh.swarm_size());
+        let deficit = Deficit::new(links, mesh.max_peers(), mesh.swarm_size());
         let now = self.now();
         let random = self.world.rng.random();
-        self.core.client.schedule.set_need(need, now, random);
+        self.core.client.schedule.set_deficit(deficit, now, random);
     }
 
     /// Sends an announce with these offers, if there is a connection.
