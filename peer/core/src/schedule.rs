@@ -243,6 +243,16 @@ mod tests {
     }
 
     #[test]
+    fn a_deficit_counts_links_and_other_peers() {
+        assert_eq!(Deficit::new(0, 6, 1), Deficit::Alone);
+        assert_eq!(Deficit::new(0, 6, 2), Deficit::Isolated);
+        assert_eq!(Deficit::new(2, 6, 4), Deficit::Most);
+        assert_eq!(Deficit::new(2, 6, 3), Deficit::Some, "all are neighbours");
+        assert_eq!(Deficit::new(3, 6, 9), Deficit::Some);
+        assert_eq!(Deficit::new(6, 6, 9), Deficit::None);
+    }
+
+    #[test]
     fn pauses_double_up_to_thirty_seconds() {
         let mut backoff = Backoff::default();
         let pauses: Vec<u64> = (0..9)

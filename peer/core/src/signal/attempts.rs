@@ -3,7 +3,8 @@
 //! An attempt begins with an offer to one peer over the mesh, with an answer to an offer of another
 //! peer, or when another peer answers one of our public offers (see `offers`).
 //!
-//! Invariants: an id is used once. Every attempt has a deadline. The driver or the deadline ends it.
+//! Invariants: an id is used once. At most one attempt to answer a peer at a time, and no more than links
+//! are acceptable. Every attempt has a deadline, and the driver or the deadline ends it.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -64,9 +65,15 @@ impl Attempts {
         id
     }
 
-    /// How many links may come of the attempts under way.
+    /// How many attempts are under way.
     pub(super) const fn len(&self) -> usize {
         self.attempts.len()
+    }
+
+    /// Whether an offer of this peer may be answered when `acceptable_links` more links are acceptable.
+    /// The attempts under way may take up all of them.
+    pub(super) fn allow_answer(&self, peer: PeerId, acceptable_links: usize) -> bool {
+        self.len() < acceptable_links && !self.is_connecting(peer)
     }
 
     /// Whether an attempt with this peer is under way.
@@ -74,6 +81,7 @@ impl Attempts {
         self.attempts.values().any(|attempt| attempt.peer == peer)
     }
 
+    /// When the next attempt is overdue.
     pub(super) fn next_deadline(&self) -> Option<Now> {
         self.attempts.values().map(|attempt| attempt.deadline).min()
     }
@@ -85,6 +93,7 @@ impl Attempts {
         overdue.map(|(id, _)| *id).collect()
     }
 
+    /// Ends an attempt.
     pub(super) fn remove(&mut self, id: AttemptId) -> Option<Ended> {
         let Attempt { peer, exchange, .. } = self.attempts.remove(&id)?;
         Some(Ended { peer, exchange })
@@ -281,6 +290,15 @@ mod tests {
         assert_eq!(out, Some(expected));
         let again = attempts.on_answer_made(Now::ZERO, id, "sdp".to_owned());
         assert_eq!(again, None, "sent once");
+    }
+
+    #[test]
+    fn no_more_offers_are_answered_than_links_are_acceptable() {
+        let mut attempts = Attempts::default();
+        assert!(!attempts.allow_answer(PEER, 0));
+        attempts.answer(Now::ZERO, Via::Mesh, PEER, EXCHANGE);
+        assert!(!attempts.allow_answer(PEER, 2), "one is under way");
+        assert!(attempts.allow_answer(OTHER, 2) && !attempts.allow_answer(OTHER, 1));
     }
 
     #[test]

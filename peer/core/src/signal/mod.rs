@@ -3,10 +3,10 @@
 //! [`Output`]s come out of [`Signal::poll_output`].
 //!
 //! - `offer_policy`: how many offers an announce is worth.
-//! - `offers`: the pool of public offers, which the first answer takes, and the trackers that wait
-//!   to be told about them.
+//! - `offers`: the pool of public offers, from which the first answer takes one, and the trackers that
+//!   wait for an announce.
 //! - `answers`: which offers of other peers may be answered.
-//! - `attempts`: attempts with a known peer.
+//! - `attempts`: attempts with a known peer, and how many of them there may be.
 //! - `interface`: what goes in and comes out.
 //!
 //! [`Signal`] owns these states, hands each input to them, and carries what one of them returns to the
@@ -126,8 +126,7 @@ impl Signal {
             } => {
                 let acceptable = peer != self.me
                     && !is_neighbor(&peer)
-                    && self.attempts.len() < acceptable_links
-                    && !self.attempts.is_connecting(peer);
+                    && self.attempts.allow_answer(peer, acceptable_links);
                 if acceptable && self.answers.allow(now, via, peer, offer_id) {
                     self.answers.note_answered(now, via, peer, offer_id);
                     let attempt = self.attempts.answer(now, via, peer, offer_id);

@@ -1,5 +1,5 @@
 //! Public offers: offers that trackers hand to any peer of the swarm. How many are made, how long they
-//! are kept, and which trackers wait to be told about them.
+//! are kept, and which trackers wait for an announce.
 //!
 //! An offer that found no answer is published again, by any tracker, until it is too old. The first
 //! answer takes it out of the pool.
@@ -47,7 +47,7 @@ impl PublicOffer {
 #[derive(Debug)]
 struct WaitingTracker {
     tracker: TrackerId,
-    /// When it is told, even if offers are still being made.
+    /// When the announce is sent, even if offers are still being made.
     deadline: Now,
 }
 
@@ -60,7 +60,7 @@ pub(super) struct Offers {
 }
 
 impl Offers {
-    /// An announce is due while this peer has so many links.
+    /// An announce is due. This peer has `open_links` links.
     pub(super) const fn note_links(&mut self, open_links: usize) {
         self.announces_without_link = match open_links {
             0 => self.announces_without_link + 1,
@@ -129,6 +129,7 @@ impl Offers {
         self.pool.values().filter(making).count()
     }
 
+    /// An offer was made and can be published.
     pub(super) fn on_offer_made(
         &mut self,
         now: Now,
@@ -155,7 +156,7 @@ impl Offers {
         Some(id)
     }
 
-    /// Whether the offer was in the pool.
+    /// Removes an offer. Returns whether it was in the pool.
     pub(super) fn remove(&mut self, attempt: AttemptId) -> bool {
         self.pool.remove(&attempt).is_some()
     }
@@ -195,6 +196,7 @@ impl Offers {
         out
     }
 
+    /// When an offer is overdue or an announce must be sent.
     pub(super) fn next_deadline(&self) -> Option<Now> {
         let offers = self.pool.values().map(|offer| offer.deadline);
         let trackers = self.waiting.iter().map(|waiting| waiting.deadline);
