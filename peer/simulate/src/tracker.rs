@@ -8,7 +8,7 @@ use super::network::TRACKER;
 use super::peer::Turn;
 use super::world::{What, World};
 use super::{MS, SECOND, Time, index, time};
-use easypeers_core::schedule::{Backoff, Need, Schedule};
+use easypeers_core::schedule::{Backoff, Deficit, Schedule};
 use easypeers_core::signal::{Input, Via};
 use easypeers_core::tracker::TrackerId;
 
@@ -59,7 +59,7 @@ pub(super) struct Client {
 impl Client {
     pub(super) fn new() -> Self {
         Self {
-            schedule: Schedule::new(time(OWN), Need::Alone),
+            schedule: Schedule::new(time(OWN), Deficit::Alone),
             backoff: Backoff::default(),
             state: State::Down(0),
         }
@@ -101,14 +101,13 @@ impl Turn<'_> {
             State::Connecting => {}
             State::Up(_) => {
                 self.core.client.schedule.asked(self.now());
-                let want = self.core.mesh.offers_to_publish();
-                let tracker = TrackerId::new(0);
-                let links = self.core.mesh.neighbors().count();
-                self.signal(Input::Due {
-                    tracker,
-                    want,
-                    links,
-                });
+                let mesh = &self.core.mesh;
+                let due = Input::Due {
+                    tracker: TrackerId::new(0),
+                    offers_to_publish: mesh.offers_to_publish(),
+                    open_links: mesh.neighbors().count(),
+                };
+                self.signal(due);
             }
         }
     }
@@ -136,8 +135,8 @@ impl Turn<'_> {
 
     fn retry(&mut self) {
         let random = self.world.rng.random();
-        let need = self.core.client.schedule.need();
-        let pause = self.core.client.backoff.next(need, random);
+        let deficit = self.core.client.schedule.deficit();
+        let pause = self.core.client.backoff.next(deficit, random);
         self.core.client.state = State::Down(self.core.clock + super::micros(pause));
     }
 
@@ -152,10 +151,10 @@ impl Turn<'_> {
     pub(super) fn tell_need(&mut self) {
         let mesh = &self.core.mesh;
         let links = mesh.neighbors().count();
-        let need = Need::new(links, mesh.max_peers(), mesh.swarm_size());
+        let deficit = Deficit::new(links, mesh.max_peers(), mesh.swarm_size());
         let now = self.now();
         let random = self.world.rng.random();
-        self.core.client.schedule.set_need(need, now, random);
+        self.core.client.schedule.set_deficit(deficit, now, random);
     }
 
     /// Sends an announce with these offers, if there is a connection.
@@ -190,7 +189,7 @@ impl Turn<'_> {
             peer: self.world.peers[made.peer as usize].id,
             offer_id: made.id,
             sdp: offer.to_string(),
-            want: self.core.mesh.acceptable_links(),
+            acceptable_links: self.core.mesh.acceptable_links(),
         };
         self.signal(input);
     }

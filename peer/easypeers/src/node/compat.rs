@@ -29,8 +29,8 @@ use crate::rt;
 use easypeers_core::expiring_map::ExpiringMap;
 use easypeers_core::mesh::{Input, LinkId};
 use easypeers_core::message::{Class, Signed};
-use easypeers_core::time::Now;
 use easypeers_core::rate::{Rate, TokenBucket};
+use easypeers_core::time::Now;
 
 /// Certificates that wait to be made or checked. At 50 ms for the dearest, under two seconds.
 const QUEUE: usize = 32;

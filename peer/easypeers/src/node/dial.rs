@@ -107,8 +107,8 @@ impl Swarm {
         let input = match event {
             TrackerEvent::Due(tracker) => Input::Due {
                 tracker,
-                want: self.mesh.offers_to_publish(),
-                links: self.mesh.neighbors().count(),
+                offers_to_publish: self.mesh.offers_to_publish(),
+                open_links: self.mesh.neighbors().count(),
             },
             TrackerEvent::Announced {
                 tracker,
@@ -130,7 +130,7 @@ impl Swarm {
                 peer,
                 offer_id,
                 sdp,
-                want: self.mesh.acceptable_links(),
+                acceptable_links: self.mesh.acceptable_links(),
             },
             TrackerEvent::Answer {
                 peer,
@@ -224,7 +224,7 @@ impl Swarm {
                 peer,
                 offer_id,
                 sdp,
-                want: self.mesh.acceptable_links(),
+                acceptable_links: self.mesh.acceptable_links(),
             },
             SignalKind::Answer | SignalKind::Refusal => Input::Answer {
                 peer,

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use easypeers_proto::PeerId;
 use easypeers_proto::crypto::PublicKeys;
-use easypeers_proto::crypto::admission::Role as Side;
-use easypeers_proto::wire::extension::Role;
+use easypeers_proto::crypto::admission::Role;
+use easypeers_proto::wire::extension::PeerKind;
 use easypeers_proto::wire::stream::write_keep_alive;
 use tokio::sync::mpsc;
 
@@ -35,7 +35,7 @@ pub(crate) enum FromLink {
         keys: PublicKeys,
         offered: bool,
         token: u64,
-        kind: Role,
+        kind: PeerKind,
     },
     Compat {
         peer: PeerId,
@@ -144,7 +144,7 @@ impl Task {
         let credentials = Arc::clone(&self.credentials);
         let mut session = Session::start(credentials, channel, &mut out);
         self.outbox.push_raw(std::mem::take(&mut out));
-        let offered = channel.role == Side::Offerer;
+        let offered = channel.role == Role::Offerer;
         let mut admitted = false;
         let mut throttle = Throttle::new(self.limits);
         let deadline = rt::sleep(ADMISSION);
@@ -175,9 +175,7 @@ impl Task {
                     Err(error) => return Some(error),
                     Ok(None) => break,
                     Ok(Some(SessionEvent::Frame(frame))) => FromLink::Frame(frame),
-                    Ok(Some(SessionEvent::CompatMessage(message))) => {
-                        FromLink::CompatMessage(message)
-                    }
+                    Ok(Some(SessionEvent::V1Message(message))) => FromLink::CompatMessage(message),
                     Ok(Some(SessionEvent::Admitted {
                         peer,
                         keys,
@@ -193,7 +191,7 @@ impl Task {
                             kind,
                         }
                     }
-                    Ok(Some(SessionEvent::Compat { peer })) => {
+                    Ok(Some(SessionEvent::V1 { peer })) => {
                         admitted = true;
                         FromLink::Compat { peer, offered }
                     }

@@ -28,7 +28,7 @@ use std::time::Duration;
 
 use easypeers_proto::crypto::topic::TopicError;
 use easypeers_proto::crypto::{Identity, TopicKey};
-use easypeers_proto::wire::extension::Role;
+use easypeers_proto::wire::extension::PeerKind;
 use easypeers_proto::{InfoHash, MessageId, PeerId};
 use tokio::sync::{broadcast, mpsc, oneshot};
 
@@ -45,10 +45,10 @@ const CHANNEL_MESSAGE: u32 = 16 << 10;
 const COMPAT_CHANNEL_MESSAGE: u32 = 256 << 10;
 
 /// What this peer tells others that it is.
-const ROLE: Role = if cfg!(target_family = "wasm") {
-    Role::Browser
+const KIND: PeerKind = if cfg!(target_family = "wasm") {
+    PeerKind::Browser
 } else {
-    Role::Native
+    PeerKind::Native
 };
 
 /// Between two exchanges of neighbours that a member starts, on average. Each makes two links between
@@ -269,8 +269,8 @@ impl Node {
             topic_key,
             info_hash,
             address: self.address.unwrap_or_else(|| self.identity.address()),
-            compat: self.options.compat,
-            kind: ROLE,
+            accepts_v1: self.options.compat,
+            kind: KIND,
         }))
     }
 

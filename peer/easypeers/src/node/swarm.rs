@@ -135,7 +135,7 @@ impl Swarm {
             timeout,
         );
         let (jobs, job_results) = mpsc::channel(JOB_QUEUE);
-        let compat = credentials.compat.then(|| Compat::start(jobs.clone()));
+        let compat = credentials.accepts_v1.then(|| Compat::start(jobs.clone()));
         let (from_links, link_events) = mpsc::channel(LINK_QUEUE);
         let mut known = status::Trackers::new(&options.trackers);
         let mut swarm = Self {
@@ -204,7 +204,7 @@ impl Swarm {
                     Some(Command::SetAddress { address, reply }) => {
                         if address != self.credentials.address
                             && address != self.credentials.identity.address()
-                            && !self.credentials.compat
+                            && !self.credentials.accepts_v1
                         {
                             let _ = reply.send(Err(SendError::ForeignAddress(address)));
                         } else {

@@ -25,7 +25,7 @@ use easypeers_core::schedule::Schedule;
 use socket::Connector;
 use task::Task;
 
-pub(crate) use easypeers_core::schedule::Need;
+pub(crate) use easypeers_core::schedule::Deficit;
 pub(crate) use easypeers_core::tracker::TrackerId;
 pub use url::{TrackerUrl, TrackerUrlError};
 
@@ -112,7 +112,7 @@ enum Command {
         offer_id: OfferId,
         sdp: String,
     },
-    Need(Need),
+    Deficit(Deficit),
     Interval(Duration),
 }
 
@@ -160,7 +160,7 @@ impl Trackers {
                 connector: connector.clone(),
                 commands,
                 events: events.clone(),
-                schedule: Schedule::new(timeout, Need::Alone),
+                schedule: Schedule::new(timeout, Deficit::Alone),
                 clock: Clock::start(),
                 joined: false,
             };
@@ -191,9 +191,9 @@ impl Trackers {
     }
 
     /// How many links are missing; a peer that is alone announces at once.
-    pub(crate) fn set_need(&self, need: Need) {
+    pub(crate) fn set_deficit(&self, deficit: Deficit) {
         for tracker in 0..self.tasks.len() {
-            self.tell(TrackerId::new(tracker), Command::Need(need));
+            self.tell(TrackerId::new(tracker), Command::Deficit(deficit));
         }
     }
 

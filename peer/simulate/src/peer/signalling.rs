@@ -113,7 +113,7 @@ impl Turn<'_> {
                 peer,
                 offer_id,
                 sdp,
-                want: self.core.mesh.acceptable_links(),
+                acceptable_links: self.core.mesh.acceptable_links(),
             },
             SignalKind::Answer | SignalKind::Refusal => signal::Input::Answer {
                 peer,

@@ -1,7 +1,7 @@
 //! What comes from links, and how they are closed.
 
 use easypeers_proto::PeerId;
-use easypeers_proto::wire::extension::Role;
+use easypeers_proto::wire::extension::PeerKind;
 
 use super::Swarm;
 use crate::node::frames;
@@ -26,7 +26,7 @@ impl Swarm {
                     return;
                 };
                 entry.member = true;
-                entry.browser = kind == Role::Browser;
+                entry.browser = kind == PeerKind::Browser;
                 if entry.expected != peer {
                     tracing::debug!(%peer, "not the peer that the tracker named");
                     return self.close_link(link, None);

@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::Swarm;
 use crate::api::{Event, PeerInfo, State, Stats, Status};
 use crate::rt::Clock;
-use crate::tracker::Need;
+use crate::tracker::Deficit;
 
 /// How old the counts in the view may be.
 const VIEW_AGE: Duration = Duration::from_millis(250);
@@ -21,8 +21,8 @@ impl Swarm {
 
     pub(in crate::node) fn tell_need(&self) {
         let links = self.mesh.neighbors().count();
-        let need = Need::new(links, self.mesh.max_peers(), self.mesh.swarm_size());
-        self.trackers.set_need(need);
+        let deficit = Deficit::new(links, self.mesh.max_peers(), self.mesh.swarm_size());
+        self.trackers.set_deficit(deficit);
     }
 
     /// The state, if it or its reason changed.
