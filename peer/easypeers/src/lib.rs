@@ -20,17 +20,19 @@
 
 mod api;
 pub mod link;
+mod model;
 mod node;
 mod rt;
 pub mod tracker;
 #[cfg(target_family = "wasm")]
 pub mod web;
 
-pub use api::{
-    DEFAULT_MAX_PEERS, DEFAULT_TIMEOUT, DEFAULT_TRACKER, Data, EVENT_QUEUE, Easypeers, Event,
-    Events, IceServers, JoinError, Limits, MAX_MAX_PEERS, MAX_MESSAGE, MIN_MAX_PEERS, Message,
-    Options, PeerInfo, Receipt, SendError, State, Stats, Status, TrackerInfo,
-};
+pub use api::{EVENT_QUEUE, Easypeers, Events};
 pub use easypeers_core::mesh::Rate;
 pub use easypeers_proto::crypto::Identity;
 pub use easypeers_proto::{InfoHash, MessageId, PeerId};
+pub use model::{
+    DEFAULT_MAX_PEERS, DEFAULT_TIMEOUT, DEFAULT_TRACKER, Data, Event, IceServers, JoinError,
+    Limits, MAX_MAX_PEERS, MAX_MESSAGE, MIN_MAX_PEERS, Message, Options, PeerInfo, Receipt,
+    SendError, State, Stats, Status, TrackerInfo,
+};

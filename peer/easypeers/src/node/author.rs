@@ -9,7 +9,7 @@ use easypeers_proto::crypto::manifest::{CHUNK, Manifest};
 
 use super::Reply;
 use super::swarm::Swarm;
-use crate::api::{Data, Event, Message, SendError};
+use crate::model::{Data, Event, Message, SendError};
 use crate::rt;
 use easypeers_core::mesh::Input;
 use easypeers_core::mesh::message::Signed;

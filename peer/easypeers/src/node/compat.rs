@@ -24,7 +24,7 @@ use tokio::sync::mpsc;
 use super::Reply;
 use super::dial::Job;
 use super::swarm::Swarm;
-use crate::api::{Data, Message, Receipt, SendError};
+use crate::model::{Data, Message, Receipt, SendError};
 use crate::rt;
 use easypeers_core::expiring_map::ExpiringMap;
 use easypeers_core::mesh::message::{Class, Signed};

@@ -13,7 +13,7 @@ use super::Reply;
 use super::author::{content, to_data};
 use super::parts::{Added, Parts};
 use super::swarm::Swarm;
-use crate::api::{Data, Message, Receipt, SendError};
+use crate::model::{Data, Message, Receipt, SendError};
 use crate::rt;
 use easypeers_core::mesh::message::Sealed;
 use easypeers_core::mesh::{Input, MAX_SENDS, Now};

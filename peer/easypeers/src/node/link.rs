@@ -11,8 +11,8 @@ use easypeers_proto::wire::stream::write_keep_alive;
 use tokio::sync::mpsc;
 
 use super::outbox::Outbox;
-use crate::api::Limits;
 use crate::link::{Link, LinkEvent, LinkReceiver, LinkSender};
+use crate::model::Limits;
 use crate::rt::{self, Clock};
 use easypeers_core::mesh::LinkId;
 use easypeers_core::rate::TokenBucket;

@@ -32,8 +32,8 @@ use easypeers_proto::wire::extension::Role;
 use easypeers_proto::{InfoHash, MessageId, PeerId};
 use tokio::sync::{broadcast, mpsc, oneshot};
 
-use crate::api::{Data, Event, IceServers, JoinError, Options, Receipt, SendError, View};
 use crate::link::{LinkError, LinkOptions, Transport};
+use crate::model::{Data, Event, IceServers, JoinError, Options, Receipt, SendError, View};
 use crate::rt;
 use easypeers_core::session::Credentials;
 use swarm::{End, Swarm};

@@ -57,7 +57,7 @@ impl Parts {
         let Some(group) = self.groups.get_mut(&key) else {
             return Added::Refused;
         };
-        let max = crate::api::MAX_MESSAGE;
+        let max = crate::model::MAX_MESSAGE;
         let length = part.data.len();
         if group.parts.len() != part.count as usize || length > room || group.bytes + length > max {
             return Added::Refused;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::api::{State, Stats, Status, TrackerInfo};
+use crate::model::{State, Stats, Status, TrackerInfo};
 use crate::tracker::{TrackerEvent, TrackerUrl};
 use easypeers_core::session::SessionError;
 

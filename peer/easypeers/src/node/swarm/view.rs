@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::Swarm;
-use crate::api::{Event, PeerInfo, State, Stats, Status};
+use crate::model::{Event, PeerInfo, State, Stats, Status};
 use crate::rt::Clock;
 use crate::tracker::Need;
 

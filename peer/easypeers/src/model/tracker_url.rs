@@ -44,23 +44,23 @@ impl TrackerUrl {
 
     /// Name or address, without the brackets of IPv6.
     #[cfg(not(target_family = "wasm"))]
-    pub(super) fn host(&self) -> &str {
+    pub(crate) fn host(&self) -> &str {
         &self.host
     }
 
     #[cfg(not(target_family = "wasm"))]
-    pub(super) fn port(&self) -> u16 {
+    pub(crate) fn port(&self) -> u16 {
         let default = if self.secure { 443 } else { 80 };
         self.uri.port_u16().unwrap_or(default)
     }
 
     #[cfg(not(target_family = "wasm"))]
-    pub(super) const fn uri(&self) -> &Uri {
+    pub(crate) const fn uri(&self) -> &Uri {
         &self.uri
     }
 
     /// `HOST` or `HOST:PORT`, as in the header `Host`.
-    pub(super) fn authority(&self) -> &str {
+    pub(crate) fn authority(&self) -> &str {
         self.uri
             .authority()
             .map_or("", |authority| authority.as_str())

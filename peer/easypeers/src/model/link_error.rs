@@ -3,7 +3,41 @@
 use std::io;
 use std::net::IpAddr;
 
-use super::SdpError;
+/// Longest description, in bytes. Browsers send 600 to 3,000.
+pub(crate) const MAX_SDP: usize = 16 * 1024;
+
+/// Most candidates. A host with ten addresses, a STUN and a TURN server has about 30.
+pub(crate) const MAX_CANDIDATES: usize = 32;
+
+/// Why a session description was refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum SdpError {
+    /// Longer than 16 KiB.
+    #[error("longer than {MAX_SDP} bytes")]
+    TooLong,
+    /// Not made of SDP lines.
+    #[error("not a session description")]
+    Malformed,
+    /// Not exactly one section, for a data channel.
+    #[error("expected one m=application section for a data channel")]
+    Media,
+    /// No fingerprint, more than one, or not a SHA-256 one.
+    #[error("expected one SHA-256 fingerprint")]
+    Fingerprint,
+    /// ICE user fragment or password missing or of the wrong form.
+    #[error("ICE credentials missing or malformed")]
+    Credentials,
+    /// More than 32 candidates.
+    #[error("more than {MAX_CANDIDATES} candidates")]
+    TooManyCandidates,
+    /// A candidate line of the wrong form.
+    #[error("malformed candidate")]
+    Candidate,
+    /// SCTP port, message size or DTLS setup of the wrong form.
+    #[error("malformed SCTP or DTLS attribute")]
+    Attribute,
+}
 
 /// Why a link was not made or is no longer of use.
 #[derive(Debug, thiserror::Error)]

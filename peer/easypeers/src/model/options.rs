@@ -5,14 +5,14 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use easypeers_core::mesh::{AUTHOR_RATE, Rate};
+use easypeers_proto::crypto::Identity;
 use easypeers_proto::{InfoHash, PeerId};
 
-use crate::Identity;
-use crate::link::IceServer;
+use super::ice_server::IceServer;
+use super::tracker_url::TrackerUrl;
 #[cfg(not(target_family = "wasm"))]
-use crate::link::UdpPorts;
-use crate::tracker::TrackerUrl;
-use easypeers_core::mesh::{AUTHOR_RATE, Rate};
+use super::udp_ports::UdpPorts;
 
 /// The tracker of a peer that is told no other: one that runs here.
 pub const DEFAULT_TRACKER: &str = "ws://localhost:3000";
@@ -31,7 +31,7 @@ pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Shortest and longest time between two announces: a tracker is no place to poll, and forgets who is
 /// silent.
-pub(super) const TIMEOUTS: (Duration, Duration) =
+pub(crate) const TIMEOUTS: (Duration, Duration) =
     (Duration::from_secs(1), Duration::from_secs(3600));
 
 /// Which STUN and TURN servers help through NATs.
