@@ -3,16 +3,17 @@
 //!
 //! Order of things: both sides send the BEP 3 handshake at once; who has the other's sends its
 //! extended handshake; who has the other's extended handshake, with `ep2` in it, sends AUTH; who has
-//! checked the other's AUTH is admitted. A peer that lists only `sw_easypeers` is taken in
-//! compatibility mode, without any proof. Nothing else is accepted before.
+//! checked the other's AUTH is admitted. A peer that lists only `sw_easypeers` is taken without any
+//! proof, in compatibility mode only (feature `compat`). Nothing else is accepted before.
 
 use std::sync::Arc;
 
 use easypeers_proto::crypto::admission::{AuthError, Party, Role, Transcript};
 use easypeers_proto::crypto::{Identity, PublicKeys, TopicKey};
+#[cfg(feature = "compat")]
+use easypeers_proto::wire::extension::SW_EASYPEERS_NUMBER;
 use easypeers_proto::wire::extension::{
-    EP2_NUMBER, ExtensionError, ExtensionHandshake, Hello, Role as Kind, SW_EASYPEERS_NUMBER,
-    VERSION,
+    EP2_NUMBER, ExtensionError, ExtensionHandshake, Hello, Role as Kind, VERSION,
 };
 use easypeers_proto::wire::frame::{Frame, FrameError};
 use easypeers_proto::wire::handshake::Handshake;
@@ -30,7 +31,8 @@ pub struct Credentials {
     /// other: then we cannot prove it, and are a peer of Easypeers 1 to everybody.
     pub address: PeerId,
     /// Takes peers of Easypeers 1 as well.
-    pub compat: bool,
+    #[cfg(feature = "compat")]
+    pub v1: bool,
     /// What we are.
     pub kind: Kind,
 }
@@ -39,6 +41,19 @@ impl Credentials {
     /// Whether our address is that of our keys. If not, nobody takes us for a member.
     pub fn are_provable(&self) -> bool {
         self.address == self.identity.address()
+    }
+
+    /// Whether peers of Easypeers 1 are taken.
+    #[cfg(feature = "compat")]
+    const fn takes_v1(&self) -> bool {
+        self.v1
+    }
+
+    /// Without the feature they are not.
+    #[cfg(not(feature = "compat"))]
+    #[expect(clippy::unused_self, reason = "the feature decides alone")]
+    const fn takes_v1(&self) -> bool {
+        false
     }
 }
 
@@ -129,11 +144,13 @@ pub enum SessionEvent {
         kind: Kind,
     },
     /// The other side is a peer of Easypeers 1 and has proven nothing.
-    Compat { peer: PeerId },
+    #[cfg(feature = "compat")]
+    V1 { peer: PeerId },
     /// A frame of an admitted peer, to be decoded.
     Frame(Vec<u8>),
     /// A message of a peer of Easypeers 1.
-    CompatMessage(Vec<u8>),
+    #[cfg(feature = "compat")]
+    V1Message(Vec<u8>),
 }
 
 #[derive(Debug)]
@@ -153,7 +170,8 @@ enum State {
         kind: Kind,
     },
     Admitted,
-    Compat,
+    #[cfg(feature = "compat")]
+    V1,
 }
 
 /// One side of one link.
@@ -226,7 +244,7 @@ impl Session {
             role: self.credentials.kind,
         };
         let mut payload = Vec::with_capacity(256);
-        let mut ours = ExtensionHandshake::ours(hello, self.credentials.compat);
+        let mut ours = ExtensionHandshake::ours(hello, self.credentials.takes_v1());
         if !self.credentials.are_provable() {
             ours.ep2 = None;
         }
@@ -250,7 +268,10 @@ impl Session {
         let theirs = ExtensionHandshake::decode(payload)?;
         let provable = self.credentials.are_provable();
         let Some(ep2) = theirs.ep2.filter(|_| provable) else {
-            return self.on_compat(peer, theirs.sw_easypeers.map(Into::into));
+            #[cfg(feature = "compat")]
+            return self.on_unproven(peer, theirs.sw_easypeers.map(Into::into));
+            #[cfg(not(feature = "compat"))]
+            return Err(SessionError::NoCommonExtension);
         };
         let keys = PublicKeys::new(ep2.hello.keys);
         if keys.address() != peer {
@@ -284,16 +305,19 @@ impl Session {
         Ok(None)
     }
 
-    fn on_compat(
+    /// The other side, or this one, cannot prove an address: a peer of Easypeers 1, if it has given
+    /// that extension a number.
+    #[cfg(feature = "compat")]
+    fn on_unproven(
         &mut self,
         peer: PeerId,
         number: Option<u8>,
     ) -> Result<Option<SessionEvent>, SessionError> {
         match number {
-            Some(number) if self.credentials.compat => {
+            Some(number) if self.credentials.v1 => {
                 self.number = number;
-                self.state = State::Compat;
-                Ok(Some(SessionEvent::Compat { peer }))
+                self.state = State::V1;
+                Ok(Some(SessionEvent::V1 { peer }))
             }
             _ => Err(SessionError::NoCommonExtension),
         }
@@ -308,8 +332,9 @@ impl Session {
             State::Admitted if id == EP2_NUMBER.get() => {
                 Ok(Some(SessionEvent::Frame(payload.to_vec())))
             }
-            State::Compat if id == SW_EASYPEERS_NUMBER.get() => {
-                Ok(Some(SessionEvent::CompatMessage(payload.to_vec())))
+            #[cfg(feature = "compat")]
+            State::V1 if id == SW_EASYPEERS_NUMBER.get() => {
+                Ok(Some(SessionEvent::V1Message(payload.to_vec())))
             }
             State::Auth {
                 peer,

@@ -19,9 +19,9 @@
 #![deny(missing_docs)]
 
 mod api;
+mod driver;
 pub mod link;
 mod model;
-mod node;
 mod rt;
 pub mod tracker;
 #[cfg(target_family = "wasm")]

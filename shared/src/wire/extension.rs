@@ -3,7 +3,7 @@
 //!
 //! `m` maps the names of extensions to numbers, which are the *sender's*: whoever receives a message
 //! chose its number. We know two names: `ep2`, the frames of Easypeers 2, and `sw_easypeers`, the
-//! message of Easypeers 1 ([`compat`](super::compat)). Whoever names `ep2` must also say hello:
+//! message of Easypeers 1 ([`v1`](super::v1)). Whoever names `ep2` must also say hello:
 //!
 //! | key of `ep2` | value |
 //! | --- | --- |
@@ -155,13 +155,13 @@ pub struct ExtensionHandshake {
 impl ExtensionHandshake {
     /// The one that we send; `sw_easypeers` is named in compatibility mode only.
     #[must_use]
-    pub fn ours(hello: Hello, compatible: bool) -> Self {
+    pub fn ours(hello: Hello, v1: bool) -> Self {
         Self {
             ep2: Some(Ep2 {
                 number: EP2_NUMBER,
                 hello,
             }),
-            sw_easypeers: compatible.then_some(SW_EASYPEERS_NUMBER),
+            sw_easypeers: v1.then_some(SW_EASYPEERS_NUMBER),
         }
     }
 

@@ -15,7 +15,8 @@ fn credentials(number: u8, topic_key: TopicKey) -> Credentials {
         identity,
         topic_key,
         info_hash: InfoHash::of_topic(TOPIC),
-        compat: false,
+        #[cfg(feature = "compat")]
+        v1: false,
         kind: Kind::Native,
     }
 }
@@ -241,25 +242,28 @@ fn nothing_counts_before_the_proof() {
     assert!(b.events.is_empty());
 }
 
+#[cfg(feature = "compat")]
 #[test]
-fn a_foreign_address_is_refused_and_served_as_an_original_in_compatibility_mode() {
+fn a_peer_with_a_foreign_address_is_a_v1_peer_in_compatibility_mode() {
     let stranger = || {
         let mut stranger = member(1);
         stranger.address = PeerId::new([9; 20]);
-        stranger.compat = true;
+        stranger.v1 = true;
         stranger
     };
     let (_, b) = meet(stranger(), member(2));
     assert_eq!(b.error, Some(SessionError::NoCommonExtension));
     let mut open = member(2);
-    open.compat = true;
+    open.v1 = true;
     let (a, b) = meet(stranger(), open);
     let peer = PeerId::new([9; 20]);
-    assert_eq!(b.events, [SessionEvent::Compat { peer }]);
+    assert_eq!(b.events, [SessionEvent::V1 { peer }]);
     let peer = identity(2).address();
-    assert_eq!(a.events, [SessionEvent::Compat { peer }]);
+    assert_eq!(a.events, [SessionEvent::V1 { peer }]);
+}
 
-    // Keys of one, address of another.
+#[test]
+fn an_address_that_does_not_belong_to_the_keys_is_refused() {
     let mut b = Side::new(member(2), channel(Answerer, 2, 1));
     let handshake = Handshake::new(InfoHash::of_topic(TOPIC), PeerId::new([9; 20]));
     let mut bytes = handshake.encode().to_vec();

@@ -12,11 +12,11 @@ use tokio::sync::{broadcast, mpsc, oneshot};
 
 pub use events::{EVENT_QUEUE, Events};
 
+use crate::driver::{self, Command};
 use crate::model::{
     Data, Event, JoinError, MAX_MAX_PEERS, MAX_MESSAGE, MIN_MAX_PEERS, Options, PeerInfo, Receipt,
     SendError, Stats, Status, TIMEOUTS, TrackerInfo, View,
 };
-use crate::node::{self, Command};
 
 /// Commands that wait for the peer; more are refused. Nobody waits for room: who did could be overtaken.
 const COMMAND_QUEUE: usize = 4096;
@@ -47,7 +47,7 @@ impl Easypeers {
         let (commands, receiver) = mpsc::channel(COMMAND_QUEUE);
         let (events, _) = broadcast::channel(EVENT_QUEUE);
         let weak = events.downgrade();
-        let view = node::spawn(topic.to_owned(), options, receiver, events).await?;
+        let view = driver::spawn(topic.to_owned(), options, receiver, events).await?;
         Ok(Self {
             commands,
             events: weak,
@@ -126,6 +126,7 @@ impl Easypeers {
     ///
     /// # Errors
     /// [`SendError::ForeignAddress`], [`SendError::Closed`].
+    #[cfg(feature = "compat")]
     pub async fn set_address(&self, address: PeerId) -> Result<(), SendError> {
         self.ask(|reply| Command::SetAddress { address, reply })
             .await?

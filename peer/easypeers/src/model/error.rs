@@ -1,8 +1,10 @@
 //! Why a peer cannot join, and why a message is not sent.
 
+#[cfg(feature = "compat")]
 use easypeers_proto::PeerId;
 use easypeers_proto::crypto::topic::TopicError;
-use easypeers_proto::wire::compat::certificate::MAX_TEXT;
+#[cfg(feature = "compat")]
+use easypeers_proto::wire::v1::MAX_TEXT;
 
 use super::event::MAX_MESSAGE;
 use super::link_error::LinkError;
@@ -22,6 +24,7 @@ pub enum JoinError {
     #[error(transparent)]
     Password(#[from] TopicError),
     /// An address that is not that of the identity's keys, outside compatibility mode.
+    #[cfg(feature = "compat")]
     #[error("the address {0} does not belong to this peer's keys")]
     ForeignAddress(PeerId),
     /// WebRTC could not be started: addresses, ports or ICE servers.
@@ -49,9 +52,11 @@ pub enum SendError {
     #[error("sending faster than the swarm takes")]
     TooFast,
     /// A peer of Easypeers 1 takes only short texts.
+    #[cfg(feature = "compat")]
     #[error("a peer of Easypeers 1 takes only text of at most {MAX_TEXT} bytes")]
-    NotForOriginals,
-    /// An address that is not that of this peer's keys.
+    NotForV1,
+    /// An address that is not that of this peer's keys, outside compatibility mode.
+    #[cfg(feature = "compat")]
     #[error("the address {0} does not belong to this peer's keys")]
     ForeignAddress(PeerId),
     /// Too much is waiting already, or was asked at once.

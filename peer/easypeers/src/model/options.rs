@@ -6,8 +6,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use easypeers_core::mesh::{AUTHOR_RATE, Rate};
+use easypeers_proto::InfoHash;
+#[cfg(feature = "compat")]
+use easypeers_proto::PeerId;
 use easypeers_proto::crypto::Identity;
-use easypeers_proto::{InfoHash, PeerId};
 
 use super::ice_server::IceServer;
 use super::tracker_url::TrackerUrl;
@@ -103,6 +105,7 @@ pub struct Options {
     pub identity: Option<Arc<Identity>>,
     /// The address; default that of the identity. Any other is an error outside compatibility mode,
     /// and there makes this peer one of Easypeers 1 to everybody: it cannot prove to be that address.
+    #[cfg(feature = "compat")]
     pub address: Option<PeerId>,
     /// Only peers with the same password are let in, and let us in.
     pub password: Option<String>,
@@ -125,6 +128,7 @@ pub struct Options {
     /// What others may send.
     pub limits: Limits,
     /// Speaks to peers of Easypeers 1 as well. Their messages are not authenticated; see SECURITY.md.
+    #[cfg(feature = "compat")]
     pub compat: bool,
 }
 
@@ -136,6 +140,7 @@ impl Default for Options {
             trackers: DEFAULT_TRACKER.parse().into_iter().collect(),
             identifier: None,
             identity: None,
+            #[cfg(feature = "compat")]
             address: None,
             password: None,
             ice_servers: IceServers::Auto,
@@ -148,6 +153,7 @@ impl Default for Options {
             public_addresses: Vec::new(),
             history: Duration::ZERO,
             limits: Limits::default(),
+            #[cfg(feature = "compat")]
             compat: false,
         }
     }

@@ -5,7 +5,7 @@
 
 use libfuzzer_sys::fuzz_target;
 use easypeers_proto::PeerId;
-use easypeers_proto::wire::compat::message::Message;
+use easypeers_proto::wire::v1::message::Message;
 
 fuzz_target!(|bytes: &[u8]| {
     let Ok(message) = Message::decode(bytes) else {

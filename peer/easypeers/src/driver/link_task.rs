@@ -1,6 +1,7 @@
 //! The task of one link: moves bytes between the channel, the session and the outbox.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use easypeers_proto::PeerId;
@@ -29,7 +30,7 @@ const STALL: Duration = Duration::from_secs(10);
 
 /// What a link tells the node.
 #[derive(Debug)]
-pub(crate) enum FromLink {
+pub(super) enum FromLink {
     Admitted {
         peer: PeerId,
         keys: PublicKeys,
@@ -37,32 +38,42 @@ pub(crate) enum FromLink {
         token: u64,
         kind: Role,
     },
-    Compat {
+    #[cfg(feature = "compat")]
+    V1 {
         peer: PeerId,
         offered: bool,
     },
     Frame(Vec<u8>),
-    CompatMessage(Vec<u8>),
+    #[cfg(feature = "compat")]
+    V1Message(Vec<u8>),
     Suspect,
     Closed(Option<SessionError>),
 }
 
 /// Bytes that went through all links.
 #[derive(Debug, Default)]
-pub(crate) struct Traffic {
-    pub(crate) sent: std::sync::atomic::AtomicU64,
-    pub(crate) received: std::sync::atomic::AtomicU64,
+pub(super) struct Traffic {
+    sent: AtomicU64,
+    received: AtomicU64,
+}
+
+impl Traffic {
+    /// Bytes sent and received so far.
+    pub(super) fn sum(&self) -> (u64, u64) {
+        let order = Ordering::Relaxed;
+        (self.sent.load(order), self.received.load(order))
+    }
 }
 
 /// Everything a link task is given.
 #[derive(Debug)]
-pub(crate) struct Task {
-    pub(crate) id: LinkId,
-    pub(crate) credentials: Arc<Credentials>,
-    pub(crate) outbox: Arc<Outbox>,
-    pub(crate) events: mpsc::Sender<(LinkId, FromLink)>,
-    pub(crate) traffic: Arc<Traffic>,
-    pub(crate) limits: Limits,
+pub(super) struct LinkTask {
+    pub(super) id: LinkId,
+    pub(super) credentials: Arc<Credentials>,
+    pub(super) outbox: Arc<Outbox>,
+    pub(super) events: mpsc::Sender<(LinkId, FromLink)>,
+    pub(super) traffic: Arc<Traffic>,
+    pub(super) limits: Limits,
 }
 
 /// How long what has arrived on a closed link is read: the node may be busy.
@@ -110,9 +121,9 @@ enum Wrote {
     Stalled,
 }
 
-impl Task {
+impl LinkTask {
     /// Runs until the link is closed by either side; [`FromLink::Closed`] is the last thing told.
-    pub(crate) async fn run(self, link: Link) {
+    pub(super) async fn run(self, link: Link) {
         let channel = Channel {
             role: link.role(),
             local_fingerprint: link.local_fingerprint(),
@@ -163,8 +174,7 @@ impl Task {
                 LinkEvent::Recovered => continue,
             };
             let length = data.len() as u64;
-            let order = std::sync::atomic::Ordering::Relaxed;
-            self.traffic.received.fetch_add(length, order);
+            self.traffic.received.fetch_add(length, Ordering::Relaxed);
             let mut input = &data[..];
             let mut frames = 0u16;
             loop {
@@ -175,9 +185,8 @@ impl Task {
                     Err(error) => return Some(error),
                     Ok(None) => break,
                     Ok(Some(SessionEvent::Frame(frame))) => FromLink::Frame(frame),
-                    Ok(Some(SessionEvent::CompatMessage(message))) => {
-                        FromLink::CompatMessage(message)
-                    }
+                    #[cfg(feature = "compat")]
+                    Ok(Some(SessionEvent::V1Message(message))) => FromLink::V1Message(message),
                     Ok(Some(SessionEvent::Admitted {
                         peer,
                         keys,
@@ -193,9 +202,10 @@ impl Task {
                             kind,
                         }
                     }
-                    Ok(Some(SessionEvent::Compat { peer })) => {
+                    #[cfg(feature = "compat")]
+                    Ok(Some(SessionEvent::V1 { peer })) => {
                         admitted = true;
-                        FromLink::Compat { peer, offered }
+                        FromLink::V1 { peer, offered }
                     }
                 };
                 self.tell(told).await;
@@ -208,8 +218,8 @@ impl Task {
     /// Writes what the outbox holds, until it is closed and empty or the neighbour is too slow.
     async fn write(&self, sender: &LinkSender) -> Wrote {
         while let Some(batch) = next(&self.outbox).await {
-            let order = std::sync::atomic::Ordering::Relaxed;
-            self.traffic.sent.fetch_add(batch.len() as u64, order);
+            let length = batch.len() as u64;
+            self.traffic.sent.fetch_add(length, Ordering::Relaxed);
             match rt::timeout(STALL, sender.send(&batch)).await {
                 Some(Ok(())) => {}
                 Some(Err(error)) => {

@@ -2,14 +2,14 @@
 //!
 //! | key | value |
 //! | --- | --- |
-//! | `id` | any string that is new; the original makes 40 hex digits and a random fraction |
+//! | `id` | any string that is new; Easypeers 1 makes 40 hex digits and a random fraction |
 //! | `has` | addresses that have the message or are getting it: a hint against duplicates |
 //! | `message` | the text |
 //! | `from` | the author's address |
 //! | `to` | receivers, an array or one string; absent for all |
-//! | `certificate` | see [`certificate`](super::certificate) |
+//! | `certificate` | see `certificate` |
 //!
-//! Reading bounds every length and is as tolerant of the prefix as the original: up to the first
+//! Reading bounds every length and is as tolerant of the prefix as Easypeers 1: up to the first
 //! colon it may be anything. Of a repeated key the last one counts, as in `JSON.parse`. A message
 //! is forwarded by inserting one address into its text, so that the certificate, unknown keys and
 //! even their spelling stay what they were, byte for byte.
@@ -20,10 +20,15 @@ use std::fmt;
 use serde::Deserialize;
 use serde::de::{Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
+#[cfg(feature = "compat")]
 use sha1::{Digest, Sha1};
 
-use super::certificate::{Certificate, CertificateError, MAX_TEXT};
-use crate::{PeerId, bencode};
+use super::MAX_TEXT;
+#[cfg(feature = "compat")]
+use super::certificate::{Certificate, CertificateError};
+use crate::PeerId;
+#[cfg(feature = "compat")]
+use crate::bencode;
 
 /// Bytes of the JSON: 64 KiB and a certificate, which takes 7 kB with the largest key. Text, `has`
 /// and `to` at their own limits fit even when they are written with escapes.
@@ -32,17 +37,17 @@ pub const MAX_JSON: usize = 80 << 10;
 /// Bytes of the prefix with its colon that are looked through; a right one takes 6.
 const MAX_PREFIX: usize = 32;
 
-/// Objects and arrays inside each other. The original's message needs 4; unknown keys may need more.
+/// Objects and arrays inside each other. A message of Easypeers 1 needs 4; unknown keys may need more.
 const MAX_DEPTH: usize = 32;
 
-/// Bytes of an id. The original's take about 60.
+/// Bytes of an id. Those of Easypeers 1 take about 60.
 const MAX_ID: usize = 128;
 
 /// Addresses in `has`. The list holds the author's links and one address for each hop of the copy,
 /// so that a hundred is much; 43 bytes each.
 pub const MAX_HAS: usize = 512;
 
-/// Addresses in `to`. The original writes one.
+/// Addresses in `to`. Easypeers 1 writes one.
 pub const MAX_TO: usize = 32;
 
 /// Why a message is dropped.
@@ -67,7 +72,7 @@ pub enum MessageError {
     /// `from` is no address in lower-case hex.
     #[error("from is not an address")]
     From,
-    /// `message` is no string. The original drops those, too, or chokes on them.
+    /// `message` is no string. Easypeers 1 drops those too, or fails on them.
     #[error("message is not a text")]
     NotText,
     /// `message` is longer than [`MAX_TEXT`] bytes.
@@ -77,11 +82,12 @@ pub enum MessageError {
     #[error("too many addresses in a list")]
     TooManyAddresses,
     /// The certificate is missing or wrong.
+    #[cfg(feature = "compat")]
     #[error("certificate: {0}")]
     Certificate(#[from] CertificateError),
 }
 
-/// A message as received; nothing of it is verified before [`verify`](Self::verify).
+/// A message as received; nothing of it is verified before `verify`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Message<'a> {
     /// Any string; a message with a known one is a duplicate.
@@ -95,8 +101,11 @@ pub struct Message<'a> {
     pub has: Option<Vec<PeerId>>,
     /// The addresses in `to`; what is none is left out. `None`: for everybody.
     pub to: Option<Vec<PeerId>>,
+    #[cfg(feature = "compat")]
     json: &'a str,
+    #[cfg(feature = "compat")]
     raw_has: Option<&'a str>,
+    #[cfg(feature = "compat")]
     certificate: Option<&'a str>,
 }
 
@@ -104,7 +113,7 @@ impl<'a> Message<'a> {
     /// Reads the payload of an extended message, prefix and JSON.
     ///
     /// # Errors
-    /// [`MessageError`]; the original drops a message without a word and keeps the link.
+    /// [`MessageError`]; Easypeers 1 drops such a message without a word and keeps the link.
     pub fn decode(payload: &'a [u8]) -> Result<Self, MessageError> {
         let colon = payload
             .iter()
@@ -148,8 +157,11 @@ impl<'a> Message<'a> {
             from,
             has: raw_has.map(|has| addresses(has, MAX_HAS)).transpose()?,
             to,
+            #[cfg(feature = "compat")]
             json,
+            #[cfg(feature = "compat")]
             raw_has,
+            #[cfg(feature = "compat")]
             certificate: fields.certificate,
         })
     }
@@ -158,6 +170,7 @@ impl<'a> Message<'a> {
     ///
     /// # Errors
     /// [`MessageError::Certificate`].
+    #[cfg(feature = "compat")]
     pub fn verify(&self) -> Result<(), MessageError> {
         let certificate = self.certificate.ok_or(CertificateError::Shape)?;
         let certificate = Certificate::decode(certificate)?;
@@ -165,6 +178,7 @@ impl<'a> Message<'a> {
     }
 
     /// The JSON of `certificate`, as received.
+    #[cfg(feature = "compat")]
     #[must_use]
     pub const fn certificate(&self) -> Option<&'a str> {
         self.certificate
@@ -173,6 +187,7 @@ impl<'a> Message<'a> {
     /// Appends the payload to forward: the same text with `me` at the end of `has`. False, and
     /// nothing appended, if there is no array `has`, or if with `me` it would be too long for us to
     /// read again.
+    #[cfg(feature = "compat")]
     #[must_use]
     pub fn write_forward(&self, me: PeerId, out: &mut Vec<u8>) -> bool {
         let (Some(raw_has), Some(has)) = (self.raw_has, &self.has) else {
@@ -193,6 +208,7 @@ impl<'a> Message<'a> {
 }
 
 /// What a message of our own says.
+#[cfg(feature = "compat")]
 #[derive(Debug, Clone, Copy)]
 pub struct Outgoing<'a> {
     /// See [`message_id`].
@@ -210,8 +226,9 @@ pub struct Outgoing<'a> {
     pub certificate: &'a str,
 }
 
+#[cfg(feature = "compat")]
 impl Outgoing<'_> {
-    /// Appends the payload, its keys in the order of the original.
+    /// Appends the payload, its keys in the order in which Easypeers 1 writes them.
     pub fn write(&self, out: &mut Vec<u8>) {
         let list = |ids: &[PeerId]| {
             let ids: Vec<String> = ids.iter().map(|id| format!("\"{id}\"")).collect();
@@ -232,8 +249,9 @@ impl Outgoing<'_> {
     }
 }
 
-/// An id as the original makes it: SHA-1 of the text, each UTF-16 unit of it cut to its low byte, in
+/// An id as Easypeers 1 makes it: SHA-1 of the text, each UTF-16 unit of it cut to its low byte, in
 /// hex, and a fraction in [0, 1) drawn from `random`.
+#[cfg(feature = "compat")]
 #[must_use]
 pub fn message_id(text: &str, random: u64) -> String {
     let latin1: Vec<u8> = text.encode_utf16().map(|unit| unit as u8).collect();
@@ -247,7 +265,7 @@ pub fn message_id(text: &str, random: u64) -> String {
     )
 }
 
-/// An address as the original writes it. Upper case is refused: it would be another text to the
+/// An address as Easypeers 1 writes it. Upper case is refused: it would be another text to the
 /// certificate.
 fn address(text: &str) -> Option<PeerId> {
     let lower = !text.bytes().any(|byte| byte.is_ascii_uppercase());
@@ -316,6 +334,7 @@ struct Fields<'a> {
     message: Option<&'a str>,
     from: Option<&'a str>,
     to: Option<&'a str>,
+    #[cfg(feature = "compat")]
     certificate: Option<&'a str>,
 }
 
@@ -339,6 +358,7 @@ impl<'de: 'a, 'a> Deserialize<'de> for Fields<'a> {
                         "message" => fields.message = Some(value),
                         "from" => fields.from = Some(value),
                         "to" => fields.to = Some(value),
+                        #[cfg(feature = "compat")]
                         "certificate" => fields.certificate = Some(value),
                         _ => {}
                     }

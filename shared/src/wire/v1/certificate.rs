@@ -27,19 +27,16 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use sha2::{Digest, Sha256};
 
+use super::MAX_TEXT;
 use super::number::{self, Number, bits, decimal, power, small};
 use super::prime::{below, prime};
 
 /// Bits of the smallest modulus accepted. The original makes 256 (0.1) and 512 (0.3).
 pub const MIN_KEY_BITS: u64 = 128;
 
-/// Bits of the largest modulus accepted, which is the original's. A key of
-/// 1,024 bits would make the dearest message 2.7 times as dear.
+/// Bits of the largest modulus accepted, which is that of Easypeers 1. A key of
+/// 1,024 bits would make the most expensive message 2.7 times as expensive.
 pub const MAX_KEY_BITS: u64 = 512;
-
-/// Bytes of a text that is certified or checked: the cost grows with it. A text of this length under
-/// a key of [`MAX_KEY_BITS`] is the dearest that we check: 15 ms (docs/measurements/peer.md).
-pub const MAX_TEXT: usize = 4096;
 
 /// Decimal digits of the largest number: n² of [`MAX_KEY_BITS`].
 const MAX_DIGITS: usize = 309;

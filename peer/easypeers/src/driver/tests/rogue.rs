@@ -44,7 +44,8 @@ impl Rogue {
             identity: Arc::clone(&identity),
             topic_key: TopicKey::from_topic(TOPIC),
             info_hash: InfoHash::of_topic(TOPIC),
-            compat: false,
+            #[cfg(feature = "compat")]
+            v1: false,
             kind: PeerRole::Native,
         };
         let channel = Channel {
@@ -92,6 +93,7 @@ impl Rogue {
             match event {
                 SessionEvent::Frame(frame) => self.frames.push(frame),
                 SessionEvent::Admitted { .. } => admitted = true,
+                #[cfg(feature = "compat")]
                 other => panic!("{other:?}"),
             }
         }

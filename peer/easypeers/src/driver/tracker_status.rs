@@ -1,10 +1,11 @@
-//! The state of a peer in words, made from its links and what its trackers last said.
+//! The state of a peer in words, from its links and what its trackers last said.
 
 use std::time::Duration;
 
-use crate::model::{State, Stats, Status, TrackerInfo};
-use crate::tracker::{TrackerEvent, TrackerUrl};
 use easypeers_core::session::SessionError;
+
+use crate::model::{State, Status, TrackerInfo, TrackerUrl};
+use crate::tracker::TrackerEvent;
 
 /// What is known of one tracker.
 #[derive(Debug, Default)]
@@ -15,27 +16,19 @@ struct Known {
     lost: Option<(String, Option<Duration>)>,
     /// What it refused.
     failure: Option<String>,
-    /// Members of the swarm that it counts, ourselves included.
+    /// Members of the swarm that it counts, this peer included.
     members: Option<u32>,
 }
 
-/// Counts at the start: each reason is there.
-pub(super) fn stats() -> Stats {
-    Stats {
-        links_refused: SessionError::labels().map(|label| (label, 0)).collect(),
-        ..Stats::default()
-    }
-}
-
-/// What is known of all trackers, and of those that they brought.
+/// What is known of all trackers, and of the links that they led to.
 #[derive(Debug)]
-pub(super) struct Trackers {
+pub(super) struct TrackerStatus {
     all: Vec<Known>,
-    /// Why a link was refused, if that was the last that happened to any.
+    /// Why the last link was refused, until one is up.
     refused: Option<SessionError>,
 }
 
-impl Trackers {
+impl TrackerStatus {
     pub(super) fn new(urls: &[TrackerUrl]) -> Self {
         let known = urls.iter().map(|url| Known {
             url: url.to_string(),
@@ -78,14 +71,11 @@ impl Trackers {
     }
 
     /// A link was refused.
-    pub(super) fn note_refused(&mut self, error: SessionError, stats: &mut Stats) {
-        tracing::debug!(%error, reason = error.label(), "link refused");
-        stats.rejected += 1;
-        *stats.links_refused.entry(error.label()).or_default() += 1;
+    pub(super) const fn note_refused(&mut self, error: SessionError) {
         self.refused = Some(error);
     }
 
-    pub(super) fn any_connected(&self) -> bool {
+    fn any_connected(&self) -> bool {
         self.all.iter().any(|known| known.connected)
     }
 
@@ -104,18 +94,18 @@ impl Trackers {
         self.all.iter().map(info).collect()
     }
 
-    /// Members, as the tracker counts that knows most.
+    /// Members, as counted by the tracker that knows most of them.
     pub(super) fn members(&self) -> Option<u32> {
         self.all.iter().filter_map(|known| known.members).max()
     }
 
-    /// Other members, likewise.
+    /// Members without this peer.
     fn others(&self) -> Option<usize> {
         let others = self.members()?.saturating_sub(1);
         Some(usize::try_from(others).unwrap_or(usize::MAX))
     }
 
-    /// The state with so many links up of so many wanted.
+    /// The state with `links` links up of `max_peers` wanted.
     pub(super) fn status(&mut self, links: usize, max_peers: usize) -> Status {
         let connected = self.any_connected();
         let tried = self.all.iter().any(|known| known.lost.is_some());
@@ -196,9 +186,9 @@ mod tests {
     use easypeers_core::tracker::TrackerId;
     use easypeers_proto::crypto::admission::AuthError;
 
-    fn trackers(urls: &[&str]) -> Trackers {
+    fn trackers(urls: &[&str]) -> TrackerStatus {
         let urls: Vec<TrackerUrl> = urls.iter().map(|url| url.parse().unwrap()).collect();
-        Trackers::new(&urls)
+        TrackerStatus::new(&urls)
     }
 
     fn lost(tracker: usize, seconds: u64) -> TrackerEvent {
@@ -220,7 +210,7 @@ mod tests {
     #[test]
     fn words_for_every_state() {
         let mut trackers = trackers(&["ws://localhost:3000"]);
-        let said = |trackers: &mut Trackers, links| {
+        let said = |trackers: &mut TrackerStatus, links| {
             let status = trackers.status(links, 6);
             (status.state, status.reason)
         };
@@ -267,10 +257,7 @@ mod tests {
             said(&mut trackers, 1),
             (State::Joined, "1 of 6 links".to_owned())
         );
-        let mut stats = stats();
-        assert_eq!(stats.links_refused["wrong_topic_key"], 0);
-        trackers.note_refused(AuthError::WrongTopicKey.into(), &mut stats);
-        assert_eq!(stats.links_refused["wrong_topic_key"], 1);
+        trackers.note_refused(AuthError::WrongTopicKey.into());
         let expected = "one other peer is here, the last link was refused: topic proof does not fit: \
                         another topic or password";
         assert_eq!(
@@ -304,7 +291,7 @@ mod tests {
             (status.state, &*status.reason),
             (State::Joined, "3 of 6 links")
         );
-        // Who looks closer finds it.
+        // The list of trackers still says it.
         let trouble = trackers.list().into_iter().map(|tracker| tracker.trouble);
         let refused = "connection refused, retrying in 2 s".to_owned();
         assert_eq!(trouble.collect::<Vec<_>>(), [Some(refused), None]);

@@ -51,19 +51,19 @@ struct Queue {
 
 /// The queue of one link, shared by its writer and by whoever sends.
 #[derive(Debug, Default)]
-pub(crate) struct Outbox {
+pub(super) struct Outbox {
     queue: Mutex<Queue>,
     changed: Notify,
 }
 
 impl Outbox {
     /// Frames go out under this number from now on.
-    pub(crate) fn set_number(&self, number: u8) {
+    pub(super) fn set_number(&self, number: u8) {
         self.lock().number = number;
     }
 
     /// Queues bytes as they are.
-    pub(crate) fn push_raw(&self, bytes: Vec<u8>) {
+    pub(super) fn push_raw(&self, bytes: Vec<u8>) {
         if !bytes.is_empty() {
             self.push_item(Class::Control, Item::Raw(bytes));
         }
@@ -71,7 +71,7 @@ impl Outbox {
 
     /// Queues a frame; how many messages were dropped to make room, itself included.
     #[must_use]
-    pub(crate) fn push(&self, class: Class, frame: Arc<[u8]>) -> u64 {
+    pub(super) fn push(&self, class: Class, frame: Arc<[u8]>) -> u64 {
         self.push_item(class, Item::Extended(frame))
     }
 
@@ -99,13 +99,13 @@ impl Outbox {
     }
 
     /// Nothing is queued from now on; what waits is still written.
-    pub(crate) fn close(&self) {
+    pub(super) fn close(&self) {
         self.lock().closed = true;
         self.changed.notify_one();
     }
 
     /// The next bytes to write, once there are any; `None` when it is closed and empty.
-    pub(crate) async fn take(&self) -> Option<Vec<u8>> {
+    pub(super) async fn take(&self) -> Option<Vec<u8>> {
         loop {
             {
                 let mut queue = self.lock();

@@ -1,119 +1,83 @@
-//! The driver of the pure cores: one task that owns the mesh, the signalling and the links of a peer
-//! in one swarm, and feeds them with what links, trackers, timers and the application bring.
+//! The driver of the pure cores: a task that owns a peer's mesh, signalling and links, and feeds them
+//! with what links, trackers, timers and the application bring.
 //!
-//! - `swarm`: what one membership of one swarm consists of, and its loop.
-//! - `dial`: offers, answers and new links.
-//! - `frames`: frames to the core's packets and back, proofs checked on the way.
-//! - `author`: our own broadcasts.
-//! - `direct`: sealed messages, ours and those for us; `parts` puts large ones together.
-//! - `compat`: peers of Easypeers 1.
-//! - `status`: the state in words.
-//! - `link`, `outbox`: one link's task and its queue.
+//! Each part is a struct that owns its fields. What it wants from the others it returns as a value,
+//! an [`Action`](action::Action), and the loop carries that out.
+//!
+//! - `run_loop`: one membership of one swarm: its parts and the loop that runs them.
+//! - `link_table`: the links; `link_task` and `outbox`: one link's task and its queue; `frames`: frames
+//!   as inputs for the mesh, checked.
+//! - `dialer`: offers, answers and new connections.
+//! - `signer`: signs what this peer sends.
+//! - `sender`: broadcasts of this peer; `content`: the application's data as content of envelopes.
+//! - `direct`: sealed messages in both directions; `parts` puts large ones together.
+//! - `report`: the view, events and counts; `tracker_status`: the state in words.
+//! - `bridged`: messages of Easypeers 1 in the mesh; `v1_bridge`: peers of Easypeers 1, behind the
+//!   feature `compat`.
 
-mod author;
-mod compat;
-mod dial;
+mod action;
+mod bridged;
+mod command;
+mod content;
+mod dialer;
 mod direct;
-pub(crate) mod frames;
-mod link;
+mod frames;
+mod link_table;
+mod link_task;
 mod outbox;
 mod parts;
-mod status;
-mod swarm;
+mod report;
+mod run_loop;
+mod sender;
+mod signer;
 #[cfg(test)]
 mod tests;
+mod tracker_status;
+#[cfg(feature = "compat")]
+mod v1_bridge;
 
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
+use easypeers_core::session::Credentials;
 use easypeers_proto::crypto::topic::TopicError;
 use easypeers_proto::crypto::{Identity, TopicKey};
 use easypeers_proto::wire::extension::Role;
-use easypeers_proto::{InfoHash, MessageId, PeerId};
-use tokio::sync::{broadcast, mpsc, oneshot};
+use easypeers_proto::{InfoHash, PeerId};
+use tokio::sync::{broadcast, mpsc};
 
-use crate::link::{LinkError, LinkOptions, Transport};
-use crate::model::{Data, Event, IceServers, JoinError, Options, Receipt, SendError, View};
+pub(crate) use command::Command;
+
+use crate::link::{LinkOptions, Transport};
+use crate::model::{Event, IceServers, JoinError, LinkError, Options, View};
 use crate::rt;
-use easypeers_core::session::Credentials;
-use swarm::{End, Swarm};
+use command::Reply;
+use run_loop::{End, Membership, Setup};
+use tracker_status::TrackerStatus;
 
-/// Bytes of a message of the channel: pieces of a stream. An original may send a whole message.
+/// Longest message of the data channel that links take, in bytes: a piece of a stream.
 #[cfg(not(target_family = "wasm"))]
 const CHANNEL_MESSAGE: u32 = 16 << 10;
-#[cfg(not(target_family = "wasm"))]
-const COMPAT_CHANNEL_MESSAGE: u32 = 256 << 10;
 
-/// What this peer tells others that it is.
+/// The same in compatibility mode: a peer of Easypeers 1 may send a whole message at once.
+#[cfg(all(not(target_family = "wasm"), feature = "compat"))]
+const V1_CHANNEL_MESSAGE: u32 = 256 << 10;
+
+/// What this peer tells its neighbours that it is.
 const ROLE: Role = if cfg!(target_family = "wasm") {
     Role::Browser
 } else {
     Role::Native
 };
 
-/// Between two exchanges of neighbours that a member starts, on average. Each makes two links between
-/// four members, so that natively one takes part in twelve an hour, which keep a mesh random and cost
-/// next to nothing. Browsers may not afford so many connections: two an hour.
-#[cfg(not(target_family = "wasm"))]
-const FLIP_INTERVAL: Duration = Duration::from_secs(1200);
-#[cfg(target_family = "wasm")]
-const FLIP_INTERVAL: Duration = easypeers_core::mesh::BROWSER_FLIP_INTERVAL;
-
-type Reply<T> = oneshot::Sender<T>;
-
-/// What a handle asks of its node.
-#[derive(Debug)]
-pub(crate) enum Command {
-    Broadcast {
-        data: Data,
-        reply: Reply<Result<MessageId, SendError>>,
-    },
-    Direct {
-        to: PeerId,
-        data: Data,
-        reply: Reply<Result<Receipt, SendError>>,
-    },
-    SetIdentity {
-        identity: Arc<Identity>,
-        reply: Reply<()>,
-    },
-    SetAddress {
-        address: PeerId,
-        reply: Reply<Result<(), SendError>>,
-    },
-    SetIdentifier {
-        identifier: InfoHash,
-        reply: Reply<()>,
-    },
-    SetMaxPeers {
-        max_peers: usize,
-        reply: Reply<()>,
-    },
-    SetTimeout {
-        timeout: Duration,
-        reply: Reply<()>,
-    },
-    Disconnect {
-        peer: PeerId,
-        reply: Reply<bool>,
-    },
-    UseTrackers {
-        use_them: bool,
-        reply: Reply<()>,
-    },
-    Close {
-        reply: Reply<()>,
-    },
-}
-
-/// What outlives the membership of one swarm.
+/// What stays when a peer moves from one membership to the next.
 #[derive(Debug)]
 struct Node {
     topic: String,
     options: Options,
     identity: Arc<Identity>,
-    /// Where it is not that of the identity.
-    address: Option<PeerId>,
+    /// That of the identity, or in compatibility mode any other.
+    address: PeerId,
     identifier: InfoHash,
     transport: Arc<Transport>,
     commands: mpsc::Receiver<Command>,
@@ -121,7 +85,7 @@ struct Node {
     view: Arc<RwLock<View>>,
 }
 
-/// Starts a node's task.
+/// Starts a peer's task.
 pub(crate) async fn spawn(
     topic: String,
     options: Options,
@@ -137,7 +101,7 @@ pub(crate) async fn spawn(
         .unwrap_or_else(|| InfoHash::of_topic(&topic));
     let ice_servers = match &options.ice_servers {
         IceServers::Only(servers) => servers.clone(),
-        IceServers::Auto => dial::default_ice_servers(&options.trackers),
+        IceServers::Auto => dialer::default_ice_servers(&options.trackers),
     };
     let transport = Transport::new(LinkOptions {
         ice_servers,
@@ -149,29 +113,28 @@ pub(crate) async fn spawn(
         #[cfg(not(target_family = "wasm"))]
         public_addresses: options.public_addresses.clone(),
         #[cfg(not(target_family = "wasm"))]
-        max_message: if options.compat {
-            COMPAT_CHANNEL_MESSAGE
-        } else {
-            CHANNEL_MESSAGE
-        },
+        max_message: channel_message(&options),
     })
     .await?;
-    // Trackers may still name one.
+    // With `Auto`, trackers may still name a TURN server.
     let final_servers = options.ice_servers != IceServers::Auto;
     if options.relay_only && final_servers && !transport.has_relay() {
         return Err(LinkError::NoRelay.into());
     }
-    let address = options
-        .address
-        .filter(|address| *address != identity.address());
-    if let Some(address) = address.filter(|_| !options.compat) {
-        return Err(JoinError::ForeignAddress(address));
-    }
-    let mut known = status::Trackers::new(&options.trackers);
+    #[cfg(feature = "compat")]
+    let address = match options.address {
+        Some(address) if address != identity.address() && !options.compat => {
+            return Err(JoinError::ForeignAddress(address));
+        }
+        address => address.unwrap_or_else(|| identity.address()),
+    };
+    #[cfg(not(feature = "compat"))]
+    let address = identity.address();
+    let mut trackers = TrackerStatus::new(&options.trackers);
     let view = View::new(
-        known.status(0, options.max_peers),
-        known.list(),
-        address.unwrap_or_else(|| identity.address()),
+        trackers.status(0, options.max_peers),
+        trackers.list(),
+        address,
         identifier,
         &options,
     );
@@ -200,17 +163,19 @@ pub(crate) async fn spawn(
     Ok(view)
 }
 
-/// Whom to tell that the next membership has begun.
-enum Joined {
+/// The caller that waits for the next membership.
+enum Waiting {
     Plain(Reply<()>),
-    Checked(Reply<Result<(), SendError>>),
+    #[cfg(feature = "compat")]
+    Checked(Reply<Result<(), crate::model::SendError>>),
 }
 
-impl Joined {
-    fn send(self) {
-        // Who gave up waiting is no concern.
+impl Waiting {
+    fn joined(self) {
+        // The caller may have stopped waiting.
         match self {
             Self::Plain(reply) => drop(reply.send(())),
+            #[cfg(feature = "compat")]
             Self::Checked(reply) => drop(reply.send(Ok(()))),
         }
     }
@@ -219,8 +184,17 @@ impl Joined {
 impl Node {
     /// One membership, from joining to leaving; the credentials of the next one, if there is one.
     async fn live(&mut self, credentials: Arc<Credentials>) -> Option<Arc<Credentials>> {
-        let swarm = Swarm::join(self, credentials);
-        let reply = match Box::pin(swarm.run(self)).await {
+        let (max_peers, timeout) = self.settings();
+        let membership = Membership::join(Setup {
+            options: &self.options,
+            max_peers,
+            timeout,
+            credentials,
+            transport: Arc::clone(&self.transport),
+            view: Arc::clone(&self.view),
+            events: self.events.clone(),
+        });
+        let caller = match Box::pin(membership.run(&mut self.commands)).await {
             End::Closed(reply) => {
                 if let Some(reply) = reply {
                     let _ = reply.send(());
@@ -229,26 +203,27 @@ impl Node {
             }
             End::SetIdentity(identity, reply) => {
                 self.identity = identity;
-                self.address = None;
-                Joined::Plain(reply)
+                self.address = self.identity.address();
+                Waiting::Plain(reply)
             }
+            #[cfg(feature = "compat")]
             End::SetAddress(address, reply) => {
-                self.address = Some(address).filter(|address| *address != self.identity.address());
-                Joined::Checked(reply)
+                self.address = address;
+                Waiting::Checked(reply)
             }
             End::SetIdentifier(identifier, reply) => {
                 self.identifier = identifier;
-                Joined::Plain(reply)
+                Waiting::Plain(reply)
             }
         };
-        // The password has passed before; if it does not now, the peer ends rather than join others.
+        // The password was accepted before. If it is not now, the peer ends.
         let credentials = self.credentials().await.ok()?;
         let address = credentials.address;
         self.write_view(|view| {
             view.address = address;
             view.identifier = credentials.info_hash;
         });
-        reply.send();
+        caller.joined();
         Some(credentials)
     }
 
@@ -268,8 +243,9 @@ impl Node {
             identity: Arc::clone(&self.identity),
             topic_key,
             info_hash,
-            address: self.address.unwrap_or_else(|| self.identity.address()),
-            compat: self.options.compat,
+            address: self.address,
+            #[cfg(feature = "compat")]
+            v1: self.options.compat,
             kind: ROLE,
         }))
     }
@@ -285,4 +261,19 @@ impl Node {
         let view = self.view.read().unwrap_or_else(PoisonError::into_inner);
         (view.max_peers, view.timeout)
     }
+}
+
+/// Longest message of the data channel that this peer's links take, in bytes.
+#[cfg(all(not(target_family = "wasm"), feature = "compat"))]
+const fn channel_message(options: &Options) -> u32 {
+    if options.compat {
+        V1_CHANNEL_MESSAGE
+    } else {
+        CHANNEL_MESSAGE
+    }
+}
+
+#[cfg(all(not(target_family = "wasm"), not(feature = "compat")))]
+const fn channel_message(_options: &Options) -> u32 {
+    CHANNEL_MESSAGE
 }

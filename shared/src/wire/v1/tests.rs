@@ -3,7 +3,6 @@
 use proptest::prelude::*;
 use serde_json::Value;
 
-use super::certificate::MAX_TEXT;
 use super::message::{MAX_HAS, MAX_JSON, Outgoing, message_id};
 use super::*;
 use crate::wire::extension::ExtensionHandshake;

@@ -1,0 +1,178 @@
+//! Frames of neighbours as inputs for the mesh, and what the mesh sends as frames. The mesh cannot
+//! check signatures, the hashes of pieces or those of sealed messages, so they are checked here.
+
+use std::sync::Arc;
+
+use easypeers_core::mesh::frames::{frame, packet};
+use easypeers_core::mesh::gossip::Arrival;
+use easypeers_core::mesh::message::{Packet, Sealed, Signed};
+use easypeers_core::mesh::{Goodbye, Input, LinkId, Mesh, Now, Reason};
+use easypeers_proto::crypto::envelope::{Envelope, Kind};
+use easypeers_proto::crypto::manifest::Manifest;
+use easypeers_proto::crypto::seal;
+use easypeers_proto::wire::frame::{Frame, GoodbyeReason, Ids, Pushed};
+use easypeers_proto::{MessageId, PeerId};
+
+use super::bridged::is_bridged;
+
+/// What a frame of a neighbour is.
+#[derive(Debug)]
+pub(super) enum Read {
+    /// An input for the mesh.
+    Input(Input),
+    /// Nothing to do: of a newer version, which says that it may be skipped, or of no use any more.
+    Skip,
+    /// The neighbour closes the link, and names members to connect to instead.
+    Goodbye(Vec<PeerId>),
+    /// Not a frame that an admitted neighbour may send: the link is to be closed.
+    Malformed,
+    /// Something that the neighbour should have refused itself.
+    Wrong(&'static str),
+}
+
+/// Decodes a frame that came over a link, and checks what it carries.
+pub(super) fn read(link: LinkId, bytes: &[u8], now: Now, mesh: &Mesh) -> Read {
+    let frame = match Frame::decode(bytes) {
+        Ok(frame) => frame,
+        Err(error) => {
+            tracing::debug!(%error, "bad frame");
+            return Read::Malformed;
+        }
+    };
+    let packet = match frame {
+        Frame::Gossip {
+            hops,
+            pushed,
+            has,
+            envelope,
+        } => return read_gossip(link, hops, pushed, &has, envelope, now, mesh),
+        Frame::Chunk {
+            message,
+            index,
+            data,
+        } => return read_chunk(link, message, index, data, mesh),
+        Frame::Goodbye { reason, peers } => {
+            tracing::debug!(?reason, "neighbour says goodbye");
+            return Read::Goodbye(peers.iter().collect());
+        }
+        Frame::Route {
+            hops,
+            hop_limit,
+            flood,
+            id,
+            from,
+            to,
+            body,
+        } => {
+            if seal::sealed_id(body) != id {
+                return Read::Wrong("sealed message under a wrong id");
+            }
+            let sealed = Arc::new(Sealed {
+                id,
+                from,
+                to,
+                body: body.into(),
+            });
+            Packet::Route {
+                hops,
+                hop_limit,
+                flood,
+                sealed,
+            }
+        }
+        // Sent once, before admission.
+        Frame::Auth(_) => return Read::Malformed,
+        frame => match packet(&frame) {
+            Some(packet) => packet,
+            None => return Read::Skip,
+        },
+    };
+    Read::Input(Input::Packet { link, packet })
+}
+
+fn read_gossip(
+    link: LinkId,
+    hops: u8,
+    pushed: Pushed,
+    has: &Ids<'_>,
+    bytes: &[u8],
+    now: Now,
+    mesh: &Mesh,
+) -> Read {
+    let Ok(envelope) = Envelope::decode(bytes) else {
+        return Read::Wrong("malformed message");
+    };
+    let id = envelope.id();
+    if mesh.knows(&id) {
+        return Read::Input(Input::Duplicate { link, id, pushed });
+    }
+    let origin = envelope.from();
+    if pushed != Pushed::Pulled && !mesh.is_within_rate(now, origin) {
+        return Read::Input(Input::Excess { link, origin });
+    }
+    match envelope.kind() {
+        Kind::Broadcast | Kind::Beacon => {}
+        Kind::Manifest if Manifest::decode(envelope.payload()).is_err() => {
+            return Read::Wrong("malformed manifest");
+        }
+        Kind::Manifest => {}
+        Kind::Bridged if !is_bridged(&id, envelope.payload()) => {
+            return Read::Wrong("bridged message under a wrong id");
+        }
+        Kind::Bridged => {}
+        _ => return Read::Wrong("no broadcast"),
+    }
+    if envelope.verify().is_err() {
+        return Read::Wrong("signature that does not fit");
+    }
+    Read::Input(Input::Gossip(Arrival {
+        link,
+        hops,
+        pushed,
+        has: has.iter().collect(),
+        message: Arc::new(Signed::new(&envelope, bytes.into())),
+    }))
+}
+
+fn read_chunk(link: LinkId, message: MessageId, index: u32, data: &[u8], mesh: &Mesh) -> Read {
+    // A piece may arrive twice, or after the message was completed or given up.
+    let Some(signed) = mesh.manifest(&message) else {
+        return Read::Skip;
+    };
+    let fits = Manifest::decode(signed.payload()).is_ok_and(|manifest| manifest.check(index, data));
+    if !fits {
+        return Read::Wrong("piece that does not fit its manifest");
+    }
+    Read::Input(Input::Chunk {
+        link,
+        message,
+        index,
+        data: data.into(),
+    })
+}
+
+/// Encodes what the mesh sends, once for all links.
+pub(super) fn encode(packet: &Packet) -> Arc<[u8]> {
+    bytes(&frame(packet))
+}
+
+/// The frame of a goodbye.
+pub(super) fn encode_goodbye(goodbye: &Goodbye) -> Arc<[u8]> {
+    let reason = match goodbye.reason {
+        Reason::Full => GoodbyeReason::Full,
+        Reason::Duplicate => GoodbyeReason::Duplicate,
+        Reason::Protocol => GoodbyeReason::Protocol,
+        Reason::Leaving => GoodbyeReason::Leaving,
+        Reason::Split => GoodbyeReason::Split,
+    };
+    bytes(&Frame::Goodbye {
+        reason,
+        peers: Ids::from(goodbye.peers.as_slice()),
+    })
+}
+
+fn bytes(frame: &Frame<'_>) -> Arc<[u8]> {
+    let mut bytes = Vec::new();
+    frame.encode(&mut bytes);
+    bytes.into()
+}
