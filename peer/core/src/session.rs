@@ -15,7 +15,7 @@ use easypeers_proto::wire::extension::SW_EASYPEERS_NUMBER;
 use easypeers_proto::wire::extension::{
     EP2_NUMBER, ExtensionError, ExtensionHandshake, Hello, Role as Kind, VERSION,
 };
-use easypeers_proto::wire::frame::{Frame, FrameError};
+use easypeers_proto::wire::frame::{Auth, Frame, FrameError};
 use easypeers_proto::wire::handshake::Handshake;
 use easypeers_proto::wire::stream::{Decoder, Event, StreamError, write_extended};
 use easypeers_proto::{InfoHash, PeerId};
@@ -291,7 +291,7 @@ impl Session {
             Transcript::new(self.credentials.info_hash, self.channel.role, local, remote);
         let proof = transcript.prove(&self.credentials.identity, &self.credentials.topic_key);
         self.number = ep2.number.into();
-        write_frame(self.number, &Frame::Auth(proof), out)?;
+        write_frame(self.number, &Auth { proof }.into(), out)?;
         let digest = Sha1::digest(transcript.bytes(Role::Offerer));
         let mut token = [0; 8];
         token.copy_from_slice(&digest[..8]);
@@ -343,7 +343,7 @@ impl Session {
                 token,
                 kind,
             } if id == EP2_NUMBER.get() => {
-                let Frame::Auth(proof) = Frame::decode(payload)? else {
+                let Frame::Auth(Auth { proof }) = Frame::decode(payload)? else {
                     return Err(SessionError::Early);
                 };
                 transcript.verify(&proof, &self.credentials.topic_key)?;
@@ -372,7 +372,7 @@ impl Session {
 }
 
 /// Appends a frame under the number that the receiver gave `ep2`.
-fn write_frame(number: u8, frame: &Frame<'_>, out: &mut Vec<u8>) -> Result<(), SessionError> {
+fn write_frame(number: u8, frame: &Frame, out: &mut Vec<u8>) -> Result<(), SessionError> {
     let mut payload = Vec::new();
     frame.encode(&mut payload);
     write_extended(number, &payload, out)?;

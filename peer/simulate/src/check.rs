@@ -11,12 +11,13 @@
 
 use std::collections::{HashMap, HashSet};
 
+use easypeers_proto::wire::frame::{Digest, Frame, IHave};
 use easypeers_proto::{MessageId, PeerId};
 
 use super::network::{Conn, Stage};
-use super::world::World;
+use super::world::{Packet, World};
 use super::{SECOND, Time};
-use easypeers_core::mesh::message::{Packet, Signed};
+use easypeers_core::mesh::message::Signed;
 use easypeers_core::mesh::{Goodbye, Mesh, Reason};
 
 pub(super) const ON: bool = cfg!(debug_assertions);
@@ -57,11 +58,11 @@ impl Checks {
     /// A peer sends something along a link.
     pub(super) fn on_sent(&mut self, p: u32, side: Side, to: PeerId, packet: &Packet) -> Verdict {
         match packet {
-            Packet::Neighbor(_) => {
+            Packet::Frame(Frame::Neighbor(_)) => {
                 self.accepted.insert(side);
             }
             Packet::Gossip { message, .. } => return self.on_copy(p, side, to, message),
-            _ => {}
+            Packet::Frame(_) => {}
         }
         Ok(())
     }
@@ -85,11 +86,14 @@ impl Checks {
     /// refused unread.
     pub(super) fn on_taken(&mut self, p: u32, side: Side, up: bool, packet: &Packet) {
         match packet {
-            Packet::Neighbor(neighbor) => {
+            Packet::Frame(Frame::Neighbor(neighbor)) => {
                 self.told.insert(side, neighbor.links);
             }
-            Packet::Ping(probe) | Packet::Pong(probe) => {
-                self.told.insert(side, probe.links);
+            Packet::Frame(Frame::Ping(ping)) => {
+                self.told.insert(side, ping.links);
+            }
+            Packet::Frame(Frame::Pong(pong)) => {
+                self.told.insert(side, pong.links);
             }
             _ if !up => {}
             Packet::Gossip { message, has, .. } => {
@@ -98,12 +102,13 @@ impl Checks {
                     .entry((p, message.id))
                     .or_insert_with(|| has.clone());
             }
-            Packet::IHave { ids, .. } => self.known.extend(ids.iter().map(|id| (side, *id))),
-            Packet::Digest(digest) => {
-                self.known.extend(digest.ids.iter().map(|id| (side, *id)));
+            Packet::Frame(Frame::IHave(IHave { ids, .. }) | Frame::Digest(Digest { ids, .. })) => {
+                self.known.extend(ids.iter().map(|id| (side, *id)));
             }
-            Packet::Pull(ids) => self.asked.extend(ids.iter().map(|id| (side, *id))),
-            _ => {}
+            Packet::Frame(Frame::Pull(pull)) => {
+                self.asked.extend(pull.ids.iter().map(|id| (side, *id)));
+            }
+            Packet::Frame(_) => {}
         }
     }
 
@@ -185,10 +190,9 @@ mod tests {
 
     use easypeers_proto::crypto::PublicKeys;
     use easypeers_proto::crypto::envelope::{Content, Kind};
-    use easypeers_proto::wire::frame::Pushed;
+    use easypeers_proto::wire::frame::{Neighbor, Pull, Pushed};
 
     use super::*;
-    use easypeers_core::mesh::message::Neighbor;
 
     const HERE: Side = (7, 0);
 
@@ -224,7 +228,7 @@ mod tests {
         assert!(checks.on_sent(1, HERE, peer(2), &copy).is_ok());
         assert!(checks.on_sent(1, HERE, peer(2), &copy).is_err());
         let ids = vec![MessageId::new([1; 20])];
-        checks.on_taken(1, HERE, true, &Packet::Pull(ids));
+        checks.on_taken(1, HERE, true, &Packet::Frame(Pull { ids }.into()));
         assert!(checks.on_sent(1, HERE, peer(2), &copy).is_ok());
         assert!(checks.on_sent(1, HERE, peer(2), &copy).is_err());
         // From the other side: it has what it was sent.
@@ -237,7 +241,8 @@ mod tests {
         let mut checks = Checks::default();
         let id = MessageId::new([1; 20]);
         let ids = vec![id];
-        checks.on_taken(1, (1, 0), true, &Packet::IHave { ids, pull: false });
+        let announced = Packet::Frame(IHave { ids, pull: false }.into());
+        checks.on_taken(1, (1, 0), true, &announced);
         checks.on_taken(1, (2, 0), true, &copy(vec![peer(3)]));
         let plain = copy(Vec::new());
         assert!(
@@ -264,11 +269,12 @@ mod tests {
         let mut conn = Conn::new(1, 2, 0, 0);
         conn.ends[0].stage = Stage::Admitted;
         let word = |links| {
-            Packet::Neighbor(Neighbor {
+            let neighbor = Neighbor {
                 epoch: 0,
                 links,
                 max_links: 6,
-            })
+            };
+            Packet::Frame(neighbor.into())
         };
         assert!(checks.on_sent(1, (7, 0), peer(2), &word(1)).is_ok());
         assert!(checks.on_up(7, &conn, 0).is_err(), "one side only");

@@ -2,8 +2,10 @@
 
 use std::collections::HashMap;
 use std::hint::black_box;
+use std::sync::Arc;
 
-use easypeers_proto::{MessageId, OfferId};
+use easypeers_proto::wire::frame::{Frame, Pushed};
+use easypeers_proto::{MessageId, OfferId, PeerId};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
@@ -16,7 +18,7 @@ use super::scenario::{Scenario, Step};
 use super::slab::Slab;
 use super::tracker::Tracker;
 use super::{Progress, SECOND, Time, from_seconds, seconds};
-use easypeers_core::mesh::message::Packet;
+use easypeers_core::mesh::message::Signed;
 use easypeers_core::signal::AttemptId;
 
 /// Events whose memory is fetched together.
@@ -119,6 +121,19 @@ pub(super) struct Answer {
     pub(super) opened: bool,
     /// Its maker waits no longer.
     pub(super) expired: bool,
+}
+
+/// What goes along links.
+#[derive(Debug, Clone)]
+pub(super) enum Packet {
+    Frame(Frame),
+    /// A GOSSIP frame. Its envelope stays decoded: a thousand receivers need not decode it again.
+    Gossip {
+        hops: u8,
+        pushed: Pushed,
+        has: Vec<PeerId>,
+        message: Arc<Signed>,
+    },
 }
 
 /// A packet on its way to some.

@@ -22,7 +22,6 @@ use sha1::{Digest, Sha1};
 
 use super::{Identity, PublicKeys, Signature};
 use crate::id::ID_LEN;
-use crate::wire::frame::Ids;
 use crate::wire::varint::{self, ReadError, Reader};
 use crate::{MessageId, PeerId};
 
@@ -166,7 +165,7 @@ pub struct Envelope<'a> {
     epoch: u64,
     time_ms: u64,
     sequence: u64,
-    recipients: Ids<'a>,
+    recipients: &'a [[u8; ID_LEN]],
     payload: Range<usize>,
     signature: Signature,
 }
@@ -203,7 +202,11 @@ impl<'a> Envelope<'a> {
         let epoch = reader.u64()?;
         let time_ms = epoch.saturating_add(reader.u64()?);
         let sequence = reader.u64()?;
-        let recipients = Ids::read(&mut reader, MAX_RECIPIENTS)?.ok_or(EnvelopeError::TooLong)?;
+        let recipients = reader.length()?;
+        if recipients > MAX_RECIPIENTS {
+            return Err(EnvelopeError::TooLong);
+        }
+        let (recipients, _) = reader.take(recipients * ID_LEN)?.as_chunks();
         let payload = reader.rest();
         if payload.len() > MAX_PAYLOAD {
             return Err(EnvelopeError::TooLong);
@@ -303,7 +306,7 @@ impl<'a> Envelope<'a> {
 
     /// Whom it is for; nobody in particular if there are none.
     pub fn recipients(&self) -> impl Iterator<Item = PeerId> + use<'a> {
-        self.recipients.iter()
+        self.recipients.iter().map(|id| PeerId::new(*id))
     }
 
     /// What it says.
@@ -324,7 +327,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::wire::frame::{Frame, Pushed};
+    use crate::wire::frame::{Frame, Gossip, Pushed};
     use crate::wire::stream::write_extended;
 
     fn draft(payload: &[u8]) -> Draft<'_> {
@@ -424,14 +427,13 @@ mod tests {
     fn a_short_text_is_cheap() {
         let identity = Identity::from_seed(&[1; 32]);
         let envelope = draft(b"hello, world").sign(&identity);
-        let has = [PeerId::new([1; 20]); 6];
         let mut frame = Vec::new();
-        Frame::Gossip {
+        Frame::from(Gossip {
             hops: 3,
             pushed: Pushed::Flood,
-            has: Ids::from(&has[..]),
-            envelope: &envelope,
-        }
+            has: vec![PeerId::new([1; 20]); 6],
+            envelope: envelope.into(),
+        })
         .encode(&mut frame);
         let mut stream = Vec::new();
         write_extended(1, &frame, &mut stream).unwrap();

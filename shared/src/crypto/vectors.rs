@@ -7,7 +7,7 @@ use super::envelope::{Content, Draft, Envelope, Kind, bridged_id};
 use super::manifest::{CHUNK, Manifest};
 use super::part::Part;
 use super::{Identity, TopicKey, hmac_sha256, seal};
-use crate::wire::frame::Frame;
+use crate::wire::frame::{Auth, Frame};
 use crate::{InfoHash, PeerId};
 
 fn vectors() -> Value {
@@ -84,7 +84,8 @@ fn admission() {
         let length = transcript.bytes(role).len();
         assert_eq!(Some(length as u64), admission["length"].as_u64());
         let mut frame = Vec::new();
-        Frame::Auth(transcript.prove(identity, &topic)).encode(&mut frame);
+        let proof = transcript.prove(identity, &topic);
+        Frame::from(Auth { proof }).encode(&mut frame);
         assert_eq!(frame, bytes(&admission[name]["auth"]), "{name}");
     }
 }

@@ -21,6 +21,12 @@ pub(crate) fn write(mut value: u64, out: &mut Vec<u8>) {
     out.push(value as u8);
 }
 
+/// Bytes that [`write`] appends.
+pub(crate) const fn len(value: u64) -> usize {
+    // Zero takes a byte too.
+    (u64::BITS - (value | 1).leading_zeros()).div_ceil(7) as usize
+}
+
 /// Reads fields one after the other.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Reader<'a> {
@@ -114,6 +120,7 @@ mod tests {
             let mut out = Vec::new();
             write(value, &mut out);
             assert_eq!(out, bytes);
+            assert_eq!(len(value), bytes.len());
             assert_eq!(Reader::new(bytes).u64(), Ok(value));
         }
         for (bytes, error) in [
@@ -142,6 +149,7 @@ mod tests {
         fn round_trip(value: u64, more: u8) {
             let mut out = Vec::new();
             write(value, &mut out);
+            prop_assert_eq!(out.len(), len(value));
             out.push(more);
             let mut reader = Reader::new(&out);
             prop_assert_eq!(reader.u64(), Ok(value));

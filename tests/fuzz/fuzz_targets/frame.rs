@@ -1,4 +1,5 @@
-//! Any bytes are a frame or refused, never a panic; what decodes is written and decodes the same.
+//! Any bytes are a frame or refused, never a panic. A frame is no longer than the largest of its
+//! kind, and written anew it decodes the same.
 
 #![no_main]
 
@@ -12,6 +13,7 @@ fuzz_target!(|bytes: &[u8]| {
     if matches!(frame, Frame::Unknown(_)) {
         return;
     }
+    assert!(Frame::max_len(frame.kind()).is_some_and(|most| bytes.len() <= most));
     let mut written = Vec::new();
     frame.encode(&mut written);
     assert_eq!(Frame::decode(&written), Ok(frame));

@@ -10,10 +10,10 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use easypeers_proto::MessageId;
-use easypeers_proto::wire::frame::MAX_MARKS;
+use easypeers_proto::wire::frame::{self, MAX_BEACONS};
 use rand::RngExt;
 
-use super::message::{Packet, Signed};
+use super::message::Signed;
 use super::{LinkId, Mesh, Now, Output};
 
 /// Length of a slot.
@@ -160,9 +160,10 @@ impl Mesh {
     /// Tells a new neighbour what was heard.
     pub(super) fn send_marks(&mut self, link: LinkId) {
         let heard = &self.beacons.heard;
-        let marks: Vec<(u64, MessageId)> = heard.iter().rev().take(MAX_MARKS).copied().collect();
-        if !marks.is_empty() {
-            self.send_control(link, Packet::Beacons(marks));
+        let beacons: Vec<(u64, MessageId)> =
+            heard.iter().rev().take(MAX_BEACONS).copied().collect();
+        if !beacons.is_empty() {
+            self.send_control(link, frame::Beacons { beacons });
         }
     }
 

@@ -8,8 +8,9 @@ use std::time::Duration;
 
 use easypeers_proto::MessageId;
 use easypeers_proto::crypto::manifest::Manifest;
+use easypeers_proto::wire::frame::{Chunk, ChunkRequest};
 
-use super::message::{Class, Packet, Signed};
+use super::message::{Class, Signed};
 use super::{LinkId, Mesh, Now, Output};
 use crate::map::Map;
 
@@ -237,12 +238,12 @@ impl Mesh {
             *wanted != index
         });
         self.counters.forwarded += links.len() as u64;
-        let packet = Packet::Chunk {
+        let chunk = Chunk {
             message,
             index,
             data,
         };
-        self.send(links, packet, Class::ForwardedBulk);
+        self.send(links, chunk, Class::ForwardedBulk);
         self.request_chunks(now, message);
         self.finish_download(message);
     }
@@ -288,12 +289,12 @@ impl Mesh {
             Class::ForwardedBulk
         };
         for (index, data) in ready {
-            let packet = Packet::Chunk {
+            let chunk = Chunk {
                 message,
                 index,
                 data,
             };
-            self.send(vec![link], packet, class);
+            self.send(vec![link], chunk, class);
         }
     }
 
@@ -302,7 +303,7 @@ impl Mesh {
             return;
         };
         if let Some((link, indices)) = held.ask(now) {
-            self.send_control(link, Packet::ChunkRequest { message, indices });
+            self.send_control(link, ChunkRequest { message, indices });
         }
     }
 

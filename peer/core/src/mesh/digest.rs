@@ -2,17 +2,16 @@
 //! what they miss. So a partition that healed catches up, and a newcomer that wants it gets what was
 //! said before it came.
 //!
-//! The side that offered the link sends DIGEST: a window of time, the number of messages in it and a
-//! fold of their ids. The other side says nothing if its own are the same; else it lists its ids.
+//! The side that offered the link sends DIGEST: a window of time, the number of messages in it and the
+//! exclusive or of their ids. The other side says nothing if its own are the same; else it lists its ids.
 //! Then each side pulls what it has not.
 
 use std::time::Duration;
 
 use easypeers_proto::MessageId;
-use easypeers_proto::wire::frame::{MAX_DIGEST, MAX_MESSAGES};
+use easypeers_proto::wire::frame::{Digest, IHave, MAX_DIGEST, MAX_MESSAGES};
 
 use super::cache::{self, Span};
-use super::message::{Digest, Packet};
 use super::rates::FAULT;
 use super::{LinkId, Mesh, Now};
 
@@ -79,7 +78,7 @@ impl Mesh {
         }
         self.gossip.cache.expire(now);
         let span = self.span(now);
-        let (count, fold) = self.gossip.cache.summary(span);
+        let (count, xor_hash) = self.gossip.cache.summary(span);
         for id in due {
             if let Some(link) = self.links.get_mut(&id) {
                 let young = link.up_since.is_some_and(|up| now < up + AGAIN);
@@ -90,11 +89,11 @@ impl Mesh {
                 from_ms: span.0,
                 to_ms: span.1,
                 count,
-                fold,
+                xor_hash,
                 reply: false,
                 ids: Vec::new(),
             };
-            self.send_control(id, Packet::Digest(digest));
+            self.send_control(id, digest);
         }
     }
 
@@ -110,8 +109,8 @@ impl Mesh {
             return self.penalize(now, id, FAULT);
         }
         let rested = (link.compared.answered).is_none_or(|last| now >= last + SPACING);
-        let (count, fold) = self.gossip.cache.summary(span);
-        if !rested || (count, fold) == (digest.count, digest.fold) {
+        let (count, xor_hash) = self.gossip.cache.summary(span);
+        if !rested || (count, xor_hash) == (digest.count, digest.xor_hash) {
             return;
         }
         if let Some(link) = self.links.get_mut(&id) {
@@ -120,12 +119,12 @@ impl Mesh {
         let ids = self.gossip.cache.ids(span).take(MAX_DIGEST).collect();
         let reply = Digest {
             count,
-            fold,
+            xor_hash,
             reply: true,
             ids,
             ..digest
         };
-        self.send_control(id, Packet::Digest(reply));
+        self.send_control(id, reply);
     }
 
     /// Gets what the neighbour has, and tells it what it has not.
@@ -134,7 +133,7 @@ impl Mesh {
         let extra: Vec<MessageId> = ours.filter(|id| !theirs.contains(id)).collect();
         for ids in extra.chunks(MAX_MESSAGES) {
             let ids = ids.to_vec();
-            self.send_control(link, Packet::IHave { ids, pull: true });
+            self.send_control(link, IHave { ids, pull: true });
         }
         let unknown: Vec<MessageId> = (theirs.into_iter()).filter(|id| !self.knows(id)).collect();
         let up = self.links.get(&link).and_then(|link| link.up_since);

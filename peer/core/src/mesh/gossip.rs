@@ -10,7 +10,7 @@ use easypeers_proto::wire::frame::Pushed;
 use easypeers_proto::{MessageId, PeerId};
 
 use super::cache::Cache;
-use super::message::{Class, Packet, Signed};
+use super::message::{Class, Signed};
 use super::rates::FAULT;
 use super::{HOP_LIMIT, LinkId, Mesh, Now, Output, Settings, Unsent};
 use crate::expiring_map::ExpiringMap;
@@ -278,14 +278,16 @@ impl Mesh {
                 self.set_eager(*link, true);
             }
         }
-        let message = Arc::clone(message);
-        let packet = Packet::Gossip {
-            hops,
-            pushed,
-            has,
-            message,
-        };
-        self.send(links, packet, class);
+        if !links.is_empty() {
+            self.out.push_back(Output::SendGossip {
+                links,
+                hops,
+                pushed,
+                has,
+                message: Arc::clone(message),
+                class,
+            });
+        }
     }
 
     /// Sends a kept message to a neighbour that asked for it.
@@ -295,14 +297,16 @@ impl Mesh {
         };
         let ours = message.origin == self.settings.me;
         let class = class(!ours, true);
-        let packet = Packet::Gossip {
+        let message = Arc::clone(message);
+        self.counters.forwarded += u64::from(!ours);
+        self.out.push_back(Output::SendGossip {
+            links: vec![link],
             hops,
             pushed: Pushed::Pulled,
             has: vec![self.settings.me],
-            message: Arc::clone(message),
-        };
-        self.counters.forwarded += u64::from(!ours);
-        self.send(vec![link], packet, class);
+            message,
+            class,
+        });
     }
 }
 

@@ -4,11 +4,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use easypeers_proto::crypto::PublicKeys;
-use easypeers_proto::wire::frame::{Pushed, SignalKind};
+use easypeers_proto::wire::frame::{Frame, Pushed, Sealed, Signal, SignalKind};
 use easypeers_proto::{MessageId, PeerId};
 
 use super::gossip::Arrival;
-use super::message::{Class, Packet, Sealed, Signal, Signed};
+use super::message::{Class, Signed};
 use super::{LinkId, Rate};
 
 /// What a core needs to know at its start.
@@ -46,8 +46,9 @@ pub enum Input {
     LinkClosed(LinkId),
     /// A link's connection may be gone: ask now.
     LinkSuspect(LinkId),
-    /// A packet; not gossip.
-    Packet { link: LinkId, packet: Packet },
+    /// A frame that needs no check, or passed it. GOSSIP and CHUNK have inputs of their own; AUTH and
+    /// GOODBYE are for the driver.
+    Frame { link: LinkId, frame: Frame },
     /// A broadcast that is not [known](Mesh::knows), its signature checked. From here on known.
     Gossip(Arrival),
     /// A copy of a known broadcast.
@@ -89,7 +90,7 @@ pub enum Input {
         id: MessageId,
         to: PeerId,
         kind: SignalKind,
-        sdp: Arc<str>,
+        sdp: Arc<[u8]>,
     },
     /// An exchange came to nothing on our side.
     ExchangeFailed(MessageId),
@@ -102,10 +103,21 @@ pub enum Input {
 /// What the core wants done or known.
 #[derive(Debug)]
 pub enum Output {
-    /// Send a packet along these links.
+    /// Send a frame along these links.
     Send {
         links: Vec<LinkId>,
-        packet: Packet,
+        frame: Frame,
+        class: Class,
+    },
+    /// Send a broadcast along these links, as GOSSIP.
+    SendGossip {
+        links: Vec<LinkId>,
+        /// Links that it has come along, this one not included.
+        hops: u8,
+        pushed: Pushed,
+        /// Members that have it or are being sent it.
+        has: Vec<PeerId>,
+        message: Arc<Signed>,
         class: Class,
     },
     /// Close a link, with a goodbye if there is a reason to give.
@@ -198,7 +210,7 @@ pub struct Counters {
     pub delivered: u64,
     pub forwarded: u64,
     pub duplicates: u64,
-    /// Packets that broke a rule or a limit.
+    /// Frames that broke a rule or a limit.
     pub rejected: u64,
     /// Other meshes of the same topic that we touched.
     pub merges: u64,

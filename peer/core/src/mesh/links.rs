@@ -9,11 +9,12 @@ use std::time::Duration;
 
 use easypeers_proto::PeerId;
 use easypeers_proto::crypto::PublicKeys;
+use easypeers_proto::wire::frame::{Neighbor, Ping, Pong};
 use rand::RngExt;
 
 use super::digest::Compared;
 use super::membership::SLACK;
-use super::message::{Class, Neighbor, Packet, Probe};
+use super::message::Class;
 use super::tree::Lazy;
 use super::{Goodbye, LinkId, Mesh, Now, Output, Reason};
 
@@ -162,7 +163,7 @@ impl Mesh {
         if compat {
             self.replace_or_raise(now, id);
         } else {
-            self.send_control(id, Packet::Neighbor(self.neighbor()));
+            self.send_control(id, self.neighbor());
         }
     }
 
@@ -179,7 +180,7 @@ impl Mesh {
     fn tell_links(&mut self) {
         let neighbor = self.neighbor();
         let links = self.mesh_links().map(|(id, _)| id).collect();
-        self.send(links, Packet::Neighbor(neighbor), Class::Control);
+        self.send(links, neighbor, Class::Control);
     }
 
     /// The link is accepted by both: raise it, unless another one to the same peer stays.
@@ -307,28 +308,30 @@ impl Mesh {
         self.probe(now, id, MISSES - 1);
     }
 
-    pub(super) fn on_ping(&mut self, now: Now, id: LinkId, probe: Probe) {
-        let answer = Probe {
-            token: probe.token,
-            ..self.own_probe(now, 0)
+    pub(super) fn on_ping(&mut self, now: Now, id: LinkId, ping: Ping) {
+        let (links, lateness_ms) = self.own_state(now);
+        let pong = Pong {
+            token: ping.token,
+            links,
+            lateness_ms,
         };
-        self.send_control(id, Packet::Pong(answer));
-        self.note_state(id, probe);
+        self.send_control(id, pong);
+        self.note_state(id, ping.links, ping.lateness_ms);
     }
 
-    pub(super) fn on_pong(&mut self, now: Now, id: LinkId, probe: Probe) {
+    pub(super) fn on_pong(&mut self, now: Now, id: LinkId, pong: Pong) {
         let Some(link) = self.links.get_mut(&id) else {
             return;
         };
         match link.probe {
-            Some(pending) if pending.token == probe.token => {
+            Some(pending) if pending.token == pong.token => {
                 link.rtt = Some(now.saturating_sub(pending.sent));
                 link.probe = None;
                 self.wake_for(id);
             }
             _ => {}
         }
-        self.note_state(id, probe);
+        self.note_state(id, pong.links, pong.lateness_ms);
     }
 
     /// Probes the silent, gives up on the dead and on those that never accepted.
@@ -369,18 +372,21 @@ impl Mesh {
                 misses,
             });
             self.wake_for(id);
-            let probe = self.own_probe(now, token);
-            self.send_control(id, Packet::Ping(probe));
+            let (links, lateness_ms) = self.own_state(now);
+            let ping = Ping {
+                token,
+                links,
+                lateness_ms,
+            };
+            self.send_control(id, ping);
         }
     }
 
-    fn own_probe(&self, now: Now, token: u64) -> Probe {
+    /// What a probe says of us: our links, and how late our timers run, in milliseconds.
+    fn own_state(&self, now: Now) -> (u32, u32) {
         let late = self.lateness(now).as_millis();
-        Probe {
-            token,
-            links: self.neighbor().links,
-            lateness_ms: u32::try_from(late).unwrap_or(u32::MAX),
-        }
+        let lateness_ms = u32::try_from(late).unwrap_or(u32::MAX);
+        (self.neighbor().links, lateness_ms)
     }
 
     /// How late our own timers run of late.
@@ -403,11 +409,11 @@ impl Mesh {
         self.tell_links();
     }
 
-    fn note_state(&mut self, id: LinkId, probe: Probe) {
+    fn note_state(&mut self, id: LinkId, links: u32, lateness_ms: u32) {
         if let Some(link) = self.links.get_mut(&id) {
-            link.lateness = Duration::from_millis(probe.lateness_ms.into());
+            link.lateness = Duration::from_millis(lateness_ms.into());
             if let Some(neighbor) = &mut link.neighbor {
-                neighbor.links = probe.links;
+                neighbor.links = links;
             }
         }
     }

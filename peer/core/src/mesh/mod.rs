@@ -26,7 +26,6 @@ mod cache;
 mod chunks;
 mod digest;
 mod direct;
-pub mod frames;
 pub mod gossip;
 mod interface;
 mod links;
@@ -40,6 +39,7 @@ mod tree;
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use easypeers_proto::wire::frame::{self, Frame, Neighbor};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 
@@ -51,7 +51,7 @@ use direct::Direct;
 use gossip::Gossip;
 use links::Link;
 use membership::Membership;
-use message::{Class, Neighbor, Packet};
+use message::Class;
 use rates::Rates;
 use tree::Tree;
 
@@ -69,7 +69,7 @@ pub const BROWSER_FLIP_INTERVAL: Duration = Duration::from_secs(7200);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct LinkId(pub u64);
 
-/// Most links that a packet may go along. Messages take the fastest ways, not the shortest: with
+/// Most links that a frame may go along. Messages take the fastest ways, not the shortest: with
 /// 100,000 members, twenty links and more, and along a tree half as many again.
 pub const HOP_LIMIT: u8 = 64;
 
@@ -126,8 +126,8 @@ impl Mesh {
         // Most of what comes to a mesh at rest. Nothing but the time to ask again changes.
         let sign_of_life = matches!(
             input,
-            Input::Packet {
-                packet: Packet::Ping(_) | Packet::Pong(_),
+            Input::Frame {
+                frame: Frame::Ping(_) | Frame::Pong(_),
                 ..
             }
         );
@@ -141,7 +141,7 @@ impl Mesh {
             } => self.on_admitted(now, link, Link::new(now, peer, keys, offered, token)),
             Input::LinkClosed(link) => self.remove_link(now, link),
             Input::LinkSuspect(link) => self.on_suspect(now, link),
-            Input::Packet { link, packet } => self.handle_packet(now, link, packet),
+            Input::Frame { link, frame } => self.handle_frame(now, link, frame),
             Input::Gossip(arrival) => self.on_gossip(now, arrival),
             Input::Duplicate { link, id, pushed } => self.on_duplicate(now, link, id, pushed),
             Input::Excess { link, origin } => self.on_excess(now, link, origin),
@@ -159,7 +159,7 @@ impl Mesh {
             Input::Direct(sealed) => self.on_direct(now, sealed),
             Input::Acknowledge { id, proof } => self.on_acknowledge(now, id, proof),
             Input::Acknowledged(id) => self.direct.on_acknowledged(id),
-            Input::Signal { id, to, kind, sdp } => self.send_signal(id, to, kind, &sdp),
+            Input::Signal { id, to, kind, sdp } => self.send_signal(id, to, kind, sdp),
             Input::ExchangeFailed(id) => self.on_exchange_failed(now, id),
             Input::SetMaxPeers(max_peers) => self.on_max_peers(max_peers),
             Input::Timeout => {}
@@ -178,60 +178,61 @@ impl Mesh {
         );
     }
 
-    fn handle_packet(&mut self, now: Now, link: LinkId, packet: Packet) {
+    fn handle_frame(&mut self, now: Now, link: LinkId, frame: Frame) {
         let Some(state) = self.links.get_mut(&link) else {
             return;
         };
         state.heard(now);
-        match packet {
-            Packet::Neighbor(neighbor) => self.on_neighbor(now, link, neighbor),
-            Packet::Ping(probe) => self.on_ping(now, link, probe),
-            Packet::Pong(probe) => self.on_pong(now, link, probe),
+        match frame {
+            Frame::Neighbor(neighbor) => self.on_neighbor(now, link, neighbor),
+            Frame::Ping(ping) => self.on_ping(now, link, ping),
+            Frame::Pong(pong) => self.on_pong(now, link, pong),
             _ if !self.is_up(link) => self.counters.rejected += 1,
-            Packet::Need(need) => self.on_need(now, link, need),
-            Packet::Signal(signal) => self.on_signal(now, link, signal),
-            Packet::Split { id, peer } => self.on_split(now, link, id, peer),
-            Packet::Shuffle {
+            Frame::LinkRequest(request) => self.on_need(now, link, request),
+            Frame::Signal(signal) => self.on_signal(now, link, signal),
+            Frame::Split(frame::Split { id, peer }) => self.on_split(now, link, id, peer),
+            Frame::Shuffle(frame::Shuffle {
                 id,
                 from,
                 hops,
                 peers,
-            } => self.on_shuffle(now, link, id, from, hops, peers),
-            Packet::ShuffleReply { id, peers } => self.on_shuffle_reply(id, peers),
-            Packet::Flip { id, step, peer } => self.on_flip(now, link, id, step, peer),
-            Packet::IHave { ids, pull } => self.on_i_have(now, link, ids, pull),
-            Packet::Graft => self.set_eager(link, true),
-            Packet::Prune => self.set_eager(link, false),
-            Packet::Digest(digest) => self.on_digest(now, link, digest),
-            Packet::Pull(ids) => self.on_pull(link, &ids),
-            Packet::Beacons(marks) => self.on_marks(now, link, &marks),
-            Packet::ChunkRequest { message, indices } => {
-                self.on_chunk_request(link, message, &indices);
+            }) => self.on_shuffle(now, link, id, from, hops, peers),
+            Frame::ShuffleReply(frame::ShuffleReply { id, peers }) => {
+                self.on_shuffle_reply(id, peers);
             }
-            Packet::Route {
+            Frame::Flip(frame::Flip { id, step, peer }) => self.on_flip(now, link, id, step, peer),
+            Frame::IHave(frame::IHave { ids, pull }) => self.on_i_have(now, link, ids, pull),
+            Frame::Graft(_) => self.set_eager(link, true),
+            Frame::Prune(_) => self.set_eager(link, false),
+            Frame::Digest(digest) => self.on_digest(now, link, digest),
+            Frame::Pull(pull) => self.on_pull(link, &pull.ids),
+            Frame::Beacons(beacons) => self.on_marks(now, link, &beacons.beacons),
+            Frame::ChunkRequest(request) => {
+                self.on_chunk_request(link, request.message, &request.indices);
+            }
+            Frame::Route(frame::Route {
                 hops,
                 hop_limit,
                 flood,
                 sealed,
-            } => self.on_route(now, link, hops, hop_limit, flood, sealed),
-            Packet::Ack {
-                id,
-                from,
-                to,
-                hops,
-                hop_limit,
-                proof,
-            } => self.on_ack(now, link, id, from, to, hops, hop_limit, proof),
-            Packet::RouteError { id, from } => self.on_route_error(now, link, id, from),
-            Packet::Who {
+            }) => self.on_route(now, link, hops, hop_limit, flood, sealed),
+            Frame::Ack(ack) => self.on_ack(now, link, ack),
+            Frame::RouteError(frame::RouteError { id, from }) => {
+                self.on_route_error(now, link, id, from);
+            }
+            Frame::Who(frame::Who {
                 id,
                 to,
                 hops,
                 hop_limit,
-            } => self.on_who(now, link, id, to, hops, hop_limit),
-            Packet::Keys { id, keys, hops } => self.on_keys(now, link, id, keys, hops),
-            // Both have inputs of their own, after their checks.
-            Packet::Gossip { .. } | Packet::Chunk { .. } => self.counters.rejected += 1,
+            }) => self.on_who(now, link, id, to, hops, hop_limit),
+            Frame::Keys(frame::Keys { id, keys, hops }) => self.on_keys(now, link, id, keys, hops),
+            // The first two have inputs of their own, after their checks. The driver takes the others.
+            Frame::Gossip(_)
+            | Frame::Chunk(_)
+            | Frame::Auth(_)
+            | Frame::Goodbye(_)
+            | Frame::Unknown(_) => self.counters.rejected += 1,
         }
     }
 
@@ -319,18 +320,18 @@ impl Mesh {
         self.settings.started_ms.saturating_add(passed)
     }
 
-    fn send(&mut self, links: Vec<LinkId>, packet: Packet, class: Class) {
+    fn send(&mut self, links: Vec<LinkId>, frame: impl Into<Frame>, class: Class) {
         if !links.is_empty() {
             self.out.push_back(Output::Send {
                 links,
-                packet,
+                frame: frame.into(),
                 class,
             });
         }
     }
 
-    fn send_control(&mut self, link: LinkId, packet: Packet) {
-        self.send(vec![link], packet, Class::Control);
+    fn send_control(&mut self, link: LinkId, frame: impl Into<Frame>) {
+        self.send(vec![link], frame, Class::Control);
     }
 
     fn neighbor(&self) -> Neighbor {

@@ -19,9 +19,9 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use easypeers_proto::MessageId;
-use easypeers_proto::wire::frame::MAX_MESSAGES;
+use easypeers_proto::wire::frame::{Graft, IHave, MAX_MESSAGES, Prune, Pull};
 
-use super::message::{Packet, Signed};
+use super::message::Signed;
 use super::{LinkId, Mesh, Now};
 use crate::map::Map;
 
@@ -224,7 +224,7 @@ impl Mesh {
     fn graft(&mut self, link: LinkId) {
         if self.mesh_links().any(|(id, _)| id == link) {
             self.set_eager(link, true);
-            self.send_control(link, Packet::Graft);
+            self.send_control(link, Graft);
         }
     }
 
@@ -246,7 +246,7 @@ impl Mesh {
     pub(super) fn prune(&mut self, link: LinkId, id: &MessageId) {
         if self.gossip.cache.is_of_tree(id) && self.is_up(link) {
             self.set_eager(link, false);
-            self.send_control(link, Packet::Prune);
+            self.send_control(link, Prune);
         }
     }
 
@@ -279,7 +279,7 @@ impl Mesh {
         let lazy = std::mem::take(&mut state.lazy);
         for (ids, pull) in [(lazy.ids, false), (lazy.pulls, true)] {
             if !ids.is_empty() {
-                self.send_control(link, Packet::IHave { ids, pull });
+                self.send_control(link, IHave { ids, pull });
             }
         }
     }
@@ -305,7 +305,7 @@ impl Mesh {
             }
         }
         for ids in asked.chunks(MAX_MESSAGES) {
-            self.send_control(link, Packet::Pull(ids.to_vec()));
+            self.send_control(link, Pull { ids: ids.to_vec() });
         }
     }
 
@@ -398,7 +398,7 @@ impl Mesh {
         if let Some(missing) = self.tree.missing.get_mut(&id) {
             missing.next = now + wait;
         }
-        self.send_control(link, Packet::Pull(vec![id]));
+        self.send_control(link, Pull { ids: vec![id] });
     }
 
     /// The tree does not reach us any more: it is mended where the message came from.

@@ -1,4 +1,5 @@
 use easypeers_proto::crypto::admission::Role::{Answerer, Offerer};
+use easypeers_proto::wire::frame::{Ping, RouteError};
 
 use super::*;
 
@@ -102,10 +103,10 @@ fn members_admit_each_other_however_the_bytes_are_cut() {
         );
         assert_eq!(to_a.1, to_b.1, "one token for one link");
         let mut payload = Vec::new();
-        Frame::RouteError {
+        Frame::from(RouteError {
             id: easypeers_proto::MessageId::new([1; 20]),
             from: to_a.0,
-        }
+        })
         .encode(&mut payload);
         write_extended(a.session.number(), &payload, &mut a.out).unwrap();
         pump(&mut a, &mut b, step);
@@ -210,12 +211,12 @@ fn a_recorded_handshake_and_a_reflected_one_are_refused() {
 #[test]
 fn nothing_counts_before_the_proof() {
     let mut frame = Vec::new();
-    let gossip = Frame::Ping {
+    let ping = Frame::from(Ping {
         token: 1,
         links: 1,
         lateness_ms: 0,
-    };
-    gossip.encode(&mut frame);
+    });
+    ping.encode(&mut frame);
     let mut b = Side::new(member(2), channel(Answerer, 2, 1));
     let handshake = Handshake::new(InfoHash::of_topic(TOPIC), identity(1).address());
     let mut early = handshake.encode().to_vec();

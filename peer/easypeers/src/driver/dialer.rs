@@ -5,14 +5,13 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use easypeers_core::mesh;
+use easypeers_core::signal::{AttemptId, Input, Output, Via};
 use easypeers_proto::wire::frame::SignalKind;
 use easypeers_proto::{MessageId, OfferId, PeerId};
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use tokio::sync::mpsc;
-
-use easypeers_core::mesh;
-use easypeers_core::signal::{AttemptId, Input, Output, Via};
 
 use super::action::Action;
 use crate::link::{Link, LinkError, PendingAnswer, PendingOffer, Transport};
@@ -280,6 +279,7 @@ impl Dialer {
 /// Sends a description to a peer over the mesh.
 fn over_mesh(exchange: OfferId, to: PeerId, kind: SignalKind, sdp: Arc<str>) -> Action {
     let id = MessageId::new(*exchange.as_bytes());
+    let sdp = sdp.into();
     Action::Mesh(mesh::Input::Signal { id, to, kind, sdp })
 }
 

@@ -4,14 +4,13 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use easypeers_core::mesh::{Input, MAX_SENDS, Now};
 use easypeers_proto::crypto::envelope::{Content, Envelope, Kind};
 use easypeers_proto::crypto::part::Part;
 use easypeers_proto::crypto::seal::{self, AckKey};
 use easypeers_proto::crypto::{Identity, PublicKeys};
+use easypeers_proto::wire::frame::Sealed;
 use easypeers_proto::{MessageId, PeerId};
-
-use easypeers_core::mesh::message::Sealed;
-use easypeers_core::mesh::{Input, MAX_SENDS, Now};
 
 use super::action::{Action, Count};
 use super::command::Reply;

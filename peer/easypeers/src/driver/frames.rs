@@ -3,15 +3,14 @@
 
 use std::sync::Arc;
 
-use easypeers_core::mesh::frames::{frame, packet};
 use easypeers_core::mesh::gossip::Arrival;
-use easypeers_core::mesh::message::{Packet, Sealed, Signed};
+use easypeers_core::mesh::message::Signed;
 use easypeers_core::mesh::{Goodbye, Input, LinkId, Mesh, Now, Reason};
+use easypeers_proto::PeerId;
 use easypeers_proto::crypto::envelope::{Envelope, Kind};
 use easypeers_proto::crypto::manifest::Manifest;
 use easypeers_proto::crypto::seal;
-use easypeers_proto::wire::frame::{Frame, GoodbyeReason, Ids, Pushed};
-use easypeers_proto::{MessageId, PeerId};
+use easypeers_proto::wire::frame::{self, Chunk, Frame, GoodbyeReason, Gossip, Pushed};
 
 use super::bridged::is_bridged;
 
@@ -20,7 +19,7 @@ use super::bridged::is_bridged;
 pub(super) enum Read {
     /// An input for the mesh.
     Input(Input),
-    /// Nothing to do: of a newer version, which says that it may be skipped, or of no use any more.
+    /// Nothing to do: the frame may be skipped, or is of no use any more.
     Skip,
     /// The neighbour closes the link, and names members to connect to instead.
     Goodbye(Vec<PeerId>),
@@ -39,67 +38,32 @@ pub(super) fn read(link: LinkId, bytes: &[u8], now: Now, mesh: &Mesh) -> Read {
             return Read::Malformed;
         }
     };
-    let packet = match frame {
-        Frame::Gossip {
-            hops,
-            pushed,
-            has,
-            envelope,
-        } => return read_gossip(link, hops, pushed, &has, envelope, now, mesh),
-        Frame::Chunk {
-            message,
-            index,
-            data,
-        } => return read_chunk(link, message, index, data, mesh),
-        Frame::Goodbye { reason, peers } => {
-            tracing::debug!(?reason, "neighbour says goodbye");
-            return Read::Goodbye(peers.iter().collect());
+    match frame {
+        Frame::Gossip(gossip) => read_gossip(link, gossip, now, mesh),
+        Frame::Chunk(chunk) => read_chunk(link, chunk, mesh),
+        Frame::Goodbye(goodbye) => {
+            tracing::debug!(reason = ?goodbye.reason, "neighbour says goodbye");
+            Read::Goodbye(goodbye.peers)
         }
-        Frame::Route {
-            hops,
-            hop_limit,
-            flood,
-            id,
-            from,
-            to,
-            body,
-        } => {
-            if seal::sealed_id(body) != id {
-                return Read::Wrong("sealed message under a wrong id");
-            }
-            let sealed = Arc::new(Sealed {
-                id,
-                from,
-                to,
-                body: body.into(),
-            });
-            Packet::Route {
-                hops,
-                hop_limit,
-                flood,
-                sealed,
-            }
+        Frame::Route(route) if seal::sealed_id(&route.sealed.body) != route.sealed.id => {
+            Read::Wrong("sealed message under a wrong id")
         }
         // Sent once, before admission.
-        Frame::Auth(_) => return Read::Malformed,
-        frame => match packet(&frame) {
-            Some(packet) => packet,
-            None => return Read::Skip,
-        },
-    };
-    Read::Input(Input::Packet { link, packet })
+        Frame::Auth(_) => Read::Malformed,
+        // Of a newer version, which says that it may be skipped.
+        Frame::Unknown(_) => Read::Skip,
+        frame => Read::Input(Input::Frame { link, frame }),
+    }
 }
 
-fn read_gossip(
-    link: LinkId,
-    hops: u8,
-    pushed: Pushed,
-    has: &Ids<'_>,
-    bytes: &[u8],
-    now: Now,
-    mesh: &Mesh,
-) -> Read {
-    let Ok(envelope) = Envelope::decode(bytes) else {
+fn read_gossip(link: LinkId, gossip: Gossip, now: Now, mesh: &Mesh) -> Read {
+    let Gossip {
+        hops,
+        pushed,
+        has,
+        envelope: bytes,
+    } = gossip;
+    let Ok(envelope) = Envelope::decode(&bytes) else {
         return Read::Wrong("malformed message");
     };
     let id = envelope.id();
@@ -129,17 +93,23 @@ fn read_gossip(
         link,
         hops,
         pushed,
-        has: has.iter().collect(),
-        message: Arc::new(Signed::new(&envelope, bytes.into())),
+        has,
+        message: Arc::new(Signed::new(&envelope, Arc::clone(&bytes))),
     }))
 }
 
-fn read_chunk(link: LinkId, message: MessageId, index: u32, data: &[u8], mesh: &Mesh) -> Read {
+fn read_chunk(link: LinkId, chunk: Chunk, mesh: &Mesh) -> Read {
+    let Chunk {
+        message,
+        index,
+        data,
+    } = chunk;
     // A piece may arrive twice, or after the message was completed or given up.
     let Some(signed) = mesh.manifest(&message) else {
         return Read::Skip;
     };
-    let fits = Manifest::decode(signed.payload()).is_ok_and(|manifest| manifest.check(index, data));
+    let fits =
+        Manifest::decode(signed.payload()).is_ok_and(|manifest| manifest.check(index, &data));
     if !fits {
         return Read::Wrong("piece that does not fit its manifest");
     }
@@ -147,13 +117,15 @@ fn read_chunk(link: LinkId, message: MessageId, index: u32, data: &[u8], mesh: &
         link,
         message,
         index,
-        data: data.into(),
+        data,
     })
 }
 
-/// Encodes what the mesh sends, once for all links.
-pub(super) fn encode(packet: &Packet) -> Arc<[u8]> {
-    bytes(&frame(packet))
+/// Encodes a frame, once for all links.
+pub(super) fn encode(frame: &Frame) -> Arc<[u8]> {
+    let mut bytes = Vec::new();
+    frame.encode(&mut bytes);
+    bytes.into()
 }
 
 /// The frame of a goodbye.
@@ -165,14 +137,6 @@ pub(super) fn encode_goodbye(goodbye: &Goodbye) -> Arc<[u8]> {
         Reason::Leaving => GoodbyeReason::Leaving,
         Reason::Split => GoodbyeReason::Split,
     };
-    bytes(&Frame::Goodbye {
-        reason,
-        peers: Ids::from(goodbye.peers.as_slice()),
-    })
-}
-
-fn bytes(frame: &Frame<'_>) -> Arc<[u8]> {
-    let mut bytes = Vec::new();
-    frame.encode(&mut bytes);
-    bytes.into()
+    let peers = goodbye.peers.clone();
+    encode(&frame::Goodbye { reason, peers }.into())
 }

@@ -299,9 +299,9 @@ mod tests {
     use easypeers_core::rate::AUTHOR_RATE;
     use easypeers_core::signal::Signal;
     use easypeers_core::tracker::TrackerId;
-    use easypeers_proto::InfoHash;
     use easypeers_proto::crypto::{Identity, TopicKey};
-    use easypeers_proto::wire::frame::Frame;
+    use easypeers_proto::wire::frame::{Frame, Route, Sealed};
+    use easypeers_proto::{InfoHash, MessageId};
 
     use super::*;
 
@@ -428,17 +428,20 @@ mod tests {
         let (mut table, mesh) = table();
         let (link, outbox) = table.insert(attempt(), identity(2).address());
         table.on_event(link, admitted(2), Now::ZERO, &mesh);
-        let mut frame = Vec::new();
-        Frame::Route {
+        let sealed = Sealed {
+            id: MessageId::new([1; 20]),
+            from: identity(2).address(),
+            to: identity(1).address(),
+            body: b"not what the id says".as_slice().into(),
+        };
+        let route = Route {
             hops: 0,
             hop_limit: 16,
             flood: false,
-            id: easypeers_proto::MessageId::new([1; 20]),
-            from: identity(2).address(),
-            to: identity(1).address(),
-            body: b"not what the id says",
-        }
-        .encode(&mut frame);
+            sealed: Arc::new(sealed),
+        };
+        let mut frame = Vec::new();
+        Frame::from(route).encode(&mut frame);
         let wrong = table.on_event(link, FromLink::Frame(frame), Now::ZERO, &mesh);
         assert!(
             matches!(

@@ -7,13 +7,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use easypeers_core::mesh::message::Signed;
-use easypeers_core::mesh::{self, Input, LinkId, Mesh, Now, Output, Settings, Unsent};
+#[cfg(target_family = "wasm")]
+use easypeers_core::mesh::BROWSER_FLIP_INTERVAL;
+use easypeers_core::mesh::message::{Class, Signed};
+use easypeers_core::mesh::{Input, LinkId, Mesh, Now, Output, Settings, Unsent};
 use easypeers_core::session::Credentials;
 use easypeers_core::signal::{self, Signal, Via};
 use easypeers_proto::crypto::Identity;
 use easypeers_proto::crypto::envelope::Kind;
-use easypeers_proto::wire::frame::SignalKind;
+use easypeers_proto::wire::frame::{self, Frame, Gossip, SignalKind};
 use easypeers_proto::{InfoHash, OfferId, PeerId};
 use tokio::sync::{broadcast, mpsc};
 
@@ -54,7 +56,7 @@ const LEAVE: Duration = Duration::from_secs(2);
 #[cfg(not(target_family = "wasm"))]
 const FLIP_INTERVAL: Duration = Duration::from_secs(1200);
 #[cfg(target_family = "wasm")]
-const FLIP_INTERVAL: Duration = mesh::BROWSER_FLIP_INTERVAL;
+const FLIP_INTERVAL: Duration = BROWSER_FLIP_INTERVAL;
 
 /// Why a membership ended.
 #[derive(Debug)]
@@ -483,11 +485,24 @@ impl Membership {
         match output {
             Output::Send {
                 links,
-                packet,
+                frame,
+                class,
+            } => self.send(&links, &frame, class),
+            Output::SendGossip {
+                links,
+                hops,
+                pushed,
+                has,
+                message,
                 class,
             } => {
-                let dropped = self.links.send(&links, &frames::encode(&packet), class);
-                self.report.count(Count::Dropped(dropped));
+                let gossip = Gossip {
+                    hops,
+                    pushed,
+                    has,
+                    envelope: Arc::clone(&message.bytes),
+                };
+                self.send(&links, &gossip.into(), class);
             }
             Output::Close { link, goodbye } => self.links.say_goodbye(link, goodbye.as_ref()),
             Output::Invite { id, peer } => {
@@ -555,10 +570,17 @@ impl Membership {
         }
     }
 
+    fn send(&mut self, links: &[LinkId], frame: &Frame, class: Class) {
+        let dropped = self.links.send(links, &frames::encode(frame), class);
+        self.report.count(Count::Dropped(dropped));
+    }
+
     /// A session description arrived over the mesh.
-    fn on_description(&mut self, description: &mesh::message::Signal) {
+    fn on_description(&mut self, description: &frame::Signal) {
         let offer_id = OfferId::new(*description.id.as_bytes());
-        let (peer, sdp) = (description.from, description.sdp.to_string());
+        let peer = description.from;
+        // Descriptions are ASCII. Any other fails its check where it is used.
+        let sdp = String::from_utf8_lossy(&description.sdp).into_owned();
         self.tell_signal(match description.kind {
             SignalKind::Offer => signal::Input::Offer {
                 via: Via::Mesh,

@@ -3,13 +3,14 @@
 use std::sync::Arc;
 
 use easypeers_proto::crypto::envelope::{Content, Kind};
-use easypeers_proto::wire::frame::Pushed;
+use easypeers_proto::wire::frame::{Pushed, Sealed};
 use easypeers_proto::{MessageId, PeerId};
 use rand::RngExt;
 
 use super::{EPOCH_MS, Turn, VERIFY};
 use crate::MS;
-use easypeers_core::mesh::message::{Class, Packet, Sealed, Signed};
+use crate::world::Packet;
+use easypeers_core::mesh::message::{Class, Signed};
 use easypeers_core::mesh::{Input, LinkId};
 
 /// What envelopes have around their payloads.

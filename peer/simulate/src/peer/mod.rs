@@ -18,7 +18,7 @@ use rand::RngExt;
 
 use super::slab::index;
 use super::tracker::Client;
-use super::world::{What, World};
+use super::world::{Packet, What, World};
 use super::{MS, Time, check, time};
 use easypeers_core::mesh::message::Signed;
 use easypeers_core::mesh::{
@@ -378,9 +378,25 @@ impl Turn<'_> {
         match output {
             Output::Send {
                 links,
-                packet,
+                frame,
                 class,
-            } => self.send(&links, packet, class),
+            } => self.send(&links, Packet::Frame(frame), class),
+            Output::SendGossip {
+                links,
+                hops,
+                pushed,
+                has,
+                message,
+                class,
+            } => {
+                let packet = Packet::Gossip {
+                    hops,
+                    pushed,
+                    has,
+                    message,
+                };
+                self.send(&links, packet, class);
+            }
             Output::Close { link, goodbye } => self.close(link, goodbye.as_ref()),
             Output::Invite { id, peer } => {
                 let offer_id = OfferId::new(*id.as_bytes());

@@ -1,17 +1,18 @@
 //! What goes along links: charged, delayed, lost; what arrives is checked as a node does.
 
+use std::sync::Arc;
+
 use easypeers_proto::PeerId;
 use easypeers_proto::crypto::envelope::Kind;
-use easypeers_proto::wire::frame::Pushed;
+use easypeers_proto::wire::frame::{Frame, Gossip, Pushed};
 
 use super::{Turn, VERIFY};
 use crate::check;
 use crate::network::Stage;
 use crate::slab::index;
-use crate::world::{Parcel, What, World};
-use easypeers_core::mesh::frames;
+use crate::world::{Packet, Parcel, What, World};
 use easypeers_core::mesh::gossip::Arrival;
-use easypeers_core::mesh::message::{Class, Packet};
+use easypeers_core::mesh::message::Class;
 use easypeers_core::mesh::{Input, LinkId};
 
 /// A session description of a native peer with three candidates; ours here are but a number.
@@ -68,11 +69,31 @@ impl World {
     /// What a packet takes on a link.
     fn frame_len(&mut self, packet: &Packet) -> u64 {
         self.scratch.clear();
-        frames::frame(packet).encode(&mut self.scratch);
-        let described = match packet {
-            Packet::Signal(signal) if !signal.sdp.is_empty() => SDP_BYTES,
-            _ => 0,
-        };
+        let mut described = 0;
+        match packet {
+            Packet::Frame(frame) => {
+                frame.encode(&mut self.scratch);
+                if let Frame::Signal(signal) = frame
+                    && !signal.sdp.is_empty()
+                {
+                    described = SDP_BYTES;
+                }
+            }
+            Packet::Gossip {
+                hops,
+                pushed,
+                has,
+                message,
+            } => {
+                let gossip = Gossip {
+                    hops: *hops,
+                    pushed: *pushed,
+                    has: has.clone(),
+                    envelope: Arc::clone(&message.bytes),
+                };
+                Frame::from(gossip).encode(&mut self.scratch);
+            }
+        }
         self.scratch.len() as u64 + FRAME_HEADER + described
     }
 }
@@ -102,13 +123,13 @@ impl Turn<'_> {
             return;
         }
         let bytes = self.world.frame_len(&packet);
-        if let Packet::Route { sealed, .. } = &packet {
-            self.world.count_send(&sealed.id, links.len());
+        if let Packet::Frame(Frame::Route(route)) = &packet {
+            self.world.count_send(&route.sealed.id, links.len());
         }
         let control = match &packet {
             Packet::Gossip { message, .. } => message.kind == Kind::Beacon,
-            Packet::Chunk { .. } => false,
-            _ => true,
+            Packet::Frame(Frame::Chunk(_)) => false,
+            Packet::Frame(_) => true,
         };
         let now = self.core.clock;
         let parcel = self.world.parcels.insert(Parcel {
@@ -194,17 +215,13 @@ impl Turn<'_> {
                     message,
                 })
             }
-            Packet::Chunk {
-                message,
-                index,
-                data,
-            } => Input::Chunk {
+            Packet::Frame(Frame::Chunk(chunk)) => Input::Chunk {
                 link,
-                message,
-                index,
-                data,
+                message: chunk.message,
+                index: chunk.index,
+                data: chunk.data,
             },
-            packet => Input::Packet { link, packet },
+            Packet::Frame(frame) => Input::Frame { link, frame },
         };
         self.mesh(input);
     }
@@ -212,13 +229,14 @@ impl Turn<'_> {
 
 /// What a peer that relays nothing drops.
 fn is_for_others(packet: &Packet, me: PeerId) -> bool {
-    match packet {
-        Packet::Gossip { message, .. } => message.origin != me,
-        Packet::IHave { .. } | Packet::Chunk { .. } | Packet::Who { .. } | Packet::Keys { .. } => {
-            true
-        }
-        Packet::Route { sealed, .. } => sealed.from != me,
-        Packet::Ack { from, .. } => *from != me,
+    let frame = match packet {
+        Packet::Gossip { message, .. } => return message.origin != me,
+        Packet::Frame(frame) => frame,
+    };
+    match frame {
+        Frame::IHave(_) | Frame::Chunk(_) | Frame::Who(_) | Frame::Keys(_) => true,
+        Frame::Route(route) => route.sealed.from != me,
+        Frame::Ack(ack) => ack.from != me,
         _ => false,
     }
 }

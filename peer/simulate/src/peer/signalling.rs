@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use easypeers_proto::wire::frame::SignalKind;
+use easypeers_proto::wire::frame::{Signal, SignalKind};
 use easypeers_proto::{MessageId, OfferId, PeerId};
 
 use super::Turn;
@@ -12,7 +12,6 @@ use crate::slab::index;
 use crate::world::{Answer, Offer, What};
 use crate::{MS, Time};
 use easypeers_core::mesh::Input;
-use easypeers_core::mesh::message::Signal;
 use easypeers_core::signal::{self, Via};
 
 /// Time for candidates and a description.
@@ -100,12 +99,14 @@ impl Turn<'_> {
 
     fn send_signal(&mut self, exchange: OfferId, to: PeerId, kind: SignalKind, sdp: Arc<str>) {
         let id = MessageId::new(*exchange.as_bytes());
+        let sdp = sdp.into();
         self.mesh(Input::Signal { id, to, kind, sdp });
     }
 
     pub(super) fn on_mesh_signal(&mut self, signal: &Signal) {
         let offer_id = OfferId::new(*signal.id.as_bytes());
-        let (peer, sdp) = (signal.from, signal.sdp.to_string());
+        let sdp = String::from_utf8_lossy(&signal.sdp).into_owned();
+        let peer = signal.from;
         self.signal(match signal.kind {
             SignalKind::Offer => signal::Input::Offer {
                 via: Via::Mesh,

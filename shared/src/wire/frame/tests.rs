@@ -1,159 +1,189 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::crypto::PublicKeys;
+use crate::crypto::admission::Proof;
 use crate::crypto::manifest::CHUNK;
+use crate::{MessageId, PeerId};
 
 const ID: MessageId = MessageId::new([1; 20]);
 const ALICE: PeerId = PeerId::new([2; 20]);
 const BOB: PeerId = PeerId::new([3; 20]);
 
-fn all() -> Vec<Frame<'static>> {
+fn all() -> Vec<Frame> {
     vec![
-        Frame::Auth(Proof {
-            signature: [4; 64],
-            mac: [5; 32],
-        }),
-        Frame::Goodbye {
+        Auth {
+            proof: Proof {
+                signature: [4; 64],
+                mac: [5; 32],
+            },
+        }
+        .into(),
+        Goodbye {
             reason: GoodbyeReason::Full,
-            peers: Ids::from(&[ALICE, BOB][..]),
-        },
-        Frame::Neighbor {
+            peers: vec![ALICE, BOB],
+        }
+        .into(),
+        Neighbor {
             epoch: 1_800_000_000_000,
             links: 3,
             max_links: 6,
-        },
-        Frame::Need {
+        }
+        .into(),
+        LinkRequest {
             id: ID,
             from: ALICE,
             hops: 5,
             purpose: Purpose::Links,
             missing: 4,
-            course: Course::Random,
-        },
-        Frame::Signal {
+            target: WalkTarget::Random,
+        }
+        .into(),
+        Signal {
             id: ID,
             kind: SignalKind::Answer,
             from: ALICE,
             to: BOB,
-            sdp: b"v=0",
-        },
-        Frame::Split { id: ID, peer: BOB },
-        Frame::Shuffle {
+            sdp: (*b"v=0").into(),
+        }
+        .into(),
+        Split { id: ID, peer: BOB }.into(),
+        Shuffle {
             id: ID,
             from: ALICE,
             hops: 2,
-            peers: Ids::from(&[BOB][..]),
-        },
-        Frame::ShuffleReply {
+            peers: vec![BOB],
+        }
+        .into(),
+        ShuffleReply {
             id: ID,
-            peers: Ids::from(&[ALICE, BOB][..]),
-        },
-        Frame::Flip {
+            peers: vec![ALICE, BOB],
+        }
+        .into(),
+        Flip {
             id: ID,
             step: FlipStep::Prepare,
             peer: BOB,
-        },
-        Frame::IHave {
-            ids: Ids::from(&[ID][..]),
+        }
+        .into(),
+        IHave {
+            ids: vec![ID],
             pull: true,
-        },
-        Frame::Graft,
-        Frame::Prune,
-        Frame::Digest {
+        }
+        .into(),
+        Graft.into(),
+        Prune.into(),
+        Digest {
             from_ms: 1_700_000_000_000,
             to_ms: 1_700_000_300_000,
             count: 1,
-            fold: 0x0101_0101_0101_0101,
+            xor_hash: 0x0101_0101_0101_0101,
             reply: true,
-            ids: Ids::from(&[ID][..]),
-        },
-        Frame::Pull {
-            ids: Ids::from(&[ID][..]),
-        },
-        Frame::Beacons {
-            marks: Marks::from(&[(28_333_333, ID)][..]),
-        },
-        Frame::Need {
+            ids: vec![ID],
+        }
+        .into(),
+        Pull { ids: vec![ID] }.into(),
+        Beacons {
+            beacons: vec![(28_333_333, ID)],
+        }
+        .into(),
+        LinkRequest {
             id: ID,
             from: ALICE,
             hops: 0,
             purpose: Purpose::Direct,
             missing: 1,
-            course: Course::To(BOB),
-        },
-        Frame::Need {
+            target: WalkTarget::To(BOB),
+        }
+        .into(),
+        LinkRequest {
             id: ID,
             from: ALICE,
             hops: 0,
             purpose: Purpose::Flip,
             missing: 0,
-            course: Course::Along(ID),
-        },
+            target: WalkTarget::Along(ID),
+        }
+        .into(),
         gossip(Pushed::Flood),
-        Frame::ChunkRequest {
+        ChunkRequest {
             message: ID,
-            indices: Indices::from(&[0, 127, 128, 1023][..]),
-        },
-        Frame::Chunk {
+            indices: vec![0, 127, 128, 1023],
+        }
+        .into(),
+        Chunk {
             message: ID,
             index: 300,
-            data: b"piece",
-        },
-        Frame::Route {
+            data: (*b"piece").into(),
+        }
+        .into(),
+        Route {
             hops: 1,
             hop_limit: 16,
             flood: true,
-            id: ID,
-            from: ALICE,
-            to: BOB,
-            body: b"sealed",
-        },
-        Frame::Ack {
+            sealed: sealed(b"sealed"),
+        }
+        .into(),
+        Ack {
             id: ID,
             from: BOB,
             to: ALICE,
             hops: 2,
             hop_limit: 16,
             proof: [6; 16],
-        },
-        Frame::RouteError { id: ID, from: BOB },
-        Frame::Who {
+        }
+        .into(),
+        RouteError { id: ID, from: BOB }.into(),
+        Who {
             id: ID,
             to: BOB,
             hops: 0,
             hop_limit: 16,
-        },
-        Frame::Keys {
+        }
+        .into(),
+        Keys {
             id: ID,
             keys: PublicKeys::new([7; 64]),
             hops: 1,
-        },
-        Frame::Ping {
+        }
+        .into(),
+        Ping {
             token: u64::MAX,
             links: 1,
             lateness_ms: 0,
-        },
-        Frame::Pong {
+        }
+        .into(),
+        Pong {
             token: 0,
             links: u32::MAX,
             lateness_ms: 250,
-        },
+        }
+        .into(),
         gossip(Pushed::Tree),
         gossip(Pushed::Pulled),
         gossip(Pushed::Renewed),
     ]
 }
 
-fn gossip(pushed: Pushed) -> Frame<'static> {
-    Frame::Gossip {
+fn gossip(pushed: Pushed) -> Frame {
+    Frame::from(Gossip {
         hops: 2,
         pushed,
-        has: Ids::from(&[ALICE][..]),
-        envelope: b"envelope",
-    }
+        has: vec![ALICE],
+        envelope: (*b"envelope").into(),
+    })
 }
 
-fn encode(frame: &Frame<'_>) -> Vec<u8> {
+fn sealed(body: &[u8]) -> Arc<Sealed> {
+    Arc::new(Sealed {
+        id: ID,
+        from: ALICE,
+        to: BOB,
+        body: body.into(),
+    })
+}
+
+fn encode(frame: &Frame) -> Vec<u8> {
     let mut bytes = Vec::new();
     frame.encode(&mut bytes);
     bytes
@@ -165,11 +195,11 @@ fn every_frame_comes_back_and_no_cut_one_does() {
         let bytes = encode(&frame);
         assert_eq!(Frame::decode(&bytes).as_ref(), Ok(&frame));
         // The byte string at the end ends with the frame: a shorter one is another frame.
-        let open = match frame {
-            Frame::Gossip { envelope, .. } => envelope.len(),
-            Frame::Chunk { data, .. } => data.len(),
-            Frame::Route { body, .. } => body.len(),
-            Frame::Signal { sdp, .. } => sdp.len(),
+        let open = match &frame {
+            Frame::Gossip(gossip) => gossip.envelope.len(),
+            Frame::Chunk(chunk) => chunk.data.len(),
+            Frame::Route(route) => route.sealed.body.len(),
+            Frame::Signal(signal) => signal.sdp.len(),
             _ => 0,
         };
         for end in 0..bytes.len() - open {
@@ -200,54 +230,216 @@ fn unknown_types_are_skipped_or_close() {
 
 #[test]
 fn lists_and_bodies_have_limits() {
-    let has = [ALICE; MAX_HAS + 1];
-    let peers = [ALICE; MAX_PEERS + 1];
-    let indices = [1; MAX_INDICES + 1];
-    let (body, piece) = (vec![0; MAX_BODY + 1], vec![0; CHUNK + 1]);
-    let frame = |long: usize| {
+    let gossip = |has: usize, envelope: usize| {
+        Frame::from(Gossip {
+            hops: 0,
+            pushed: Pushed::Flood,
+            has: vec![ALICE; has],
+            envelope: vec![0; envelope].into(),
+        })
+    };
+    let frames = |more: usize| {
         [
-            Frame::Gossip {
-                hops: 0,
-                pushed: Pushed::Flood,
-                has: Ids::from(&has[1 - long..]),
-                envelope: b"",
-            },
-            Frame::Goodbye {
+            gossip(MAX_HAS + more, 0),
+            Goodbye {
                 reason: GoodbyeReason::Other(9),
-                peers: Ids::from(&peers[1 - long..]),
-            },
-            Frame::ChunkRequest {
+                peers: vec![ALICE; MAX_PEERS + more],
+            }
+            .into(),
+            ChunkRequest {
                 message: ID,
-                indices: Indices::from(&indices[1 - long..]),
-            },
-            Frame::Gossip {
-                hops: 0,
-                pushed: Pushed::Flood,
-                has: Ids::from(&[][..]),
-                envelope: &body[1 - long..],
-            },
-            Frame::Chunk {
+                indices: vec![1; MAX_INDICES + more],
+            }
+            .into(),
+            gossip(0, MAX_BODY + more),
+            Chunk {
                 message: ID,
                 index: 0,
-                data: &piece[1 - long..],
-            },
-            Frame::Route {
+                data: vec![0; CHUNK + more].into(),
+            }
+            .into(),
+            Route {
                 hops: 0,
                 hop_limit: 0,
                 flood: false,
-                id: ID,
-                from: ALICE,
-                to: BOB,
-                body: &body[1 - long..],
-            },
+                sealed: sealed(&vec![0; MAX_BODY + more]),
+            }
+            .into(),
         ]
-        .map(|frame| encode(&frame))
     };
-    for bytes in frame(0) {
-        assert!(Frame::decode(&bytes).is_ok(), "at its limit");
+    for frame in frames(0) {
+        assert!(Frame::decode(&encode(&frame)).is_ok(), "at its limit");
     }
-    for bytes in frame(1) {
-        assert_eq!(Frame::decode(&bytes), Err(FrameError::TooLong));
+    for frame in frames(1) {
+        assert_eq!(Frame::decode(&encode(&frame)), Err(FrameError::TooLong));
+    }
+}
+
+/// The largest frame of each kind, or one with longer lists and byte strings.
+fn largest(more: usize) -> Vec<Frame> {
+    let (ids, peers) = (|count| vec![ID; count + more], vec![BOB; MAX_PEERS + more]);
+    let bytes = |length| vec![0; length + more].into();
+    let (hops, hop_limit, token, links) = (u8::MAX, u8::MAX, u64::MAX, u32::MAX);
+    vec![
+        Auth {
+            proof: Proof {
+                signature: [4; 64],
+                mac: [5; 32],
+            },
+        }
+        .into(),
+        Goodbye {
+            reason: GoodbyeReason::Other(u8::MAX),
+            peers: peers.clone(),
+        }
+        .into(),
+        Neighbor {
+            epoch: u64::MAX,
+            links,
+            max_links: u32::MAX,
+        }
+        .into(),
+        LinkRequest {
+            id: ID,
+            from: ALICE,
+            hops,
+            purpose: Purpose::Merge,
+            missing: u32::MAX,
+            target: WalkTarget::Along(ID),
+        }
+        .into(),
+        Signal {
+            id: ID,
+            kind: SignalKind::Offer,
+            from: ALICE,
+            to: BOB,
+            sdp: bytes(MAX_SDP),
+        }
+        .into(),
+        Split { id: ID, peer: BOB }.into(),
+        Shuffle {
+            id: ID,
+            from: ALICE,
+            hops,
+            peers: peers.clone(),
+        }
+        .into(),
+        ShuffleReply { id: ID, peers }.into(),
+        Flip {
+            id: ID,
+            step: FlipStep::Propose,
+            peer: BOB,
+        }
+        .into(),
+        Gossip {
+            hops,
+            pushed: Pushed::Tree,
+            has: vec![ALICE; MAX_HAS + more],
+            envelope: bytes(MAX_BODY),
+        }
+        .into(),
+        IHave {
+            ids: ids(MAX_MESSAGES),
+            pull: false,
+        }
+        .into(),
+        Graft.into(),
+        Prune.into(),
+        Digest {
+            from_ms: u64::MAX,
+            to_ms: u64::MAX,
+            count: u32::MAX,
+            xor_hash: u64::MAX,
+            reply: true,
+            ids: ids(MAX_DIGEST),
+        }
+        .into(),
+        Pull {
+            ids: ids(MAX_MESSAGES),
+        }
+        .into(),
+        ChunkRequest {
+            message: ID,
+            indices: vec![u32::MAX; MAX_INDICES + more],
+        }
+        .into(),
+        Chunk {
+            message: ID,
+            index: u32::MAX,
+            data: bytes(CHUNK),
+        }
+        .into(),
+        Route {
+            hops,
+            hop_limit,
+            flood: false,
+            sealed: sealed(&vec![0; MAX_BODY + more]),
+        }
+        .into(),
+        Ack {
+            id: ID,
+            from: ALICE,
+            to: BOB,
+            hops,
+            hop_limit,
+            proof: [6; 16],
+        }
+        .into(),
+        RouteError { id: ID, from: BOB }.into(),
+        Who {
+            id: ID,
+            to: BOB,
+            hops,
+            hop_limit,
+        }
+        .into(),
+        Keys {
+            id: ID,
+            keys: PublicKeys::new([7; 64]),
+            hops,
+        }
+        .into(),
+        Beacons {
+            beacons: vec![(u64::MAX, ID); MAX_BEACONS + more],
+        }
+        .into(),
+        Ping {
+            token,
+            links,
+            lateness_ms: u32::MAX,
+        }
+        .into(),
+        Pong {
+            token,
+            links,
+            lateness_ms: u32::MAX,
+        }
+        .into(),
+    ]
+}
+
+#[test]
+fn max_len_is_the_length_of_the_largest_frame() {
+    let (frames, longer) = (largest(0), largest(1));
+    for kind in 0..=u8::MAX {
+        let there = frames.iter().any(|frame| frame.kind() == kind);
+        assert_eq!(Frame::max_len(kind).is_some(), there, "{kind:#04x}");
+    }
+    for (frame, longer) in frames.iter().zip(&longer) {
+        let kind = frame.kind();
+        let mut bytes = encode(frame);
+        assert_eq!(Some(bytes.len()), Frame::max_len(kind), "{kind:#04x}");
+        assert_eq!(Frame::decode(&bytes).as_ref(), Ok(frame), "{kind:#04x}");
+        bytes.push(0);
+        let error = Frame::decode(&bytes).unwrap_err();
+        assert!(
+            matches!(error, FrameError::Trailing | FrameError::TooLong),
+            "{kind:#04x} with a byte more: {error}"
+        );
+        if longer != frame {
+            let error = Frame::decode(&encode(longer));
+            assert_eq!(error, Err(FrameError::TooLong), "{kind:#04x}");
+        }
     }
 }
 

@@ -1,11 +1,12 @@
 //! Keys of members: asked for by WHO, answered by KEYS.
 
 use easypeers_proto::crypto::PublicKeys;
+use easypeers_proto::wire::frame::{Keys, Who};
 use easypeers_proto::{MessageId, PeerId};
 use rand::RngExt;
 
 use super::{Lookup, MAX_LOOKUPS};
-use crate::mesh::message::{Class, Packet};
+use crate::mesh::message::Class;
 use crate::mesh::{HOP_LIMIT, LinkId, Mesh, Now, Output};
 
 impl Mesh {
@@ -38,13 +39,13 @@ impl Mesh {
         if let Some(lookup) = self.direct.lookups.get_mut(&to) {
             lookup.ids.push(id);
         }
-        let packet = Packet::Who {
+        let who = Who {
             id,
             to,
             hops: 0,
             hop_limit: HOP_LIMIT,
         };
-        self.send(self.others(None), packet, Class::Control);
+        self.send(self.others(None), who, Class::Control);
     }
 
     pub(in crate::mesh) fn on_who(
@@ -68,15 +69,15 @@ impl Mesh {
             neighbor.and_then(|(_, link)| Some((link.keys?, 1)))
         };
         if let Some((keys, hops)) = answer {
-            self.send_control(link, Packet::Keys { id, keys, hops });
+            self.send_control(link, Keys { id, keys, hops });
         } else if hops < hop_limit.min(HOP_LIMIT) {
-            let packet = Packet::Who {
+            let who = Who {
                 id,
                 to,
                 hops,
                 hop_limit,
             };
-            self.send(self.others(Some(link)), packet, Class::Control);
+            self.send(self.others(Some(link)), who, Class::Control);
         }
     }
 
@@ -115,7 +116,7 @@ impl Mesh {
             && hops < HOP_LIMIT
             && self.is_up(back)
         {
-            self.send_control(back, Packet::Keys { id, keys, hops });
+            self.send_control(back, Keys { id, keys, hops });
         }
         // Whatever waits for a way to this member has one.
         for send in self.direct.sends.values_mut() {

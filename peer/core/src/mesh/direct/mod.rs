@@ -18,10 +18,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use easypeers_proto::crypto::PublicKeys;
+use easypeers_proto::wire::frame::{self, Sealed};
 use easypeers_proto::{MessageId, PeerId};
 use rand::seq::IteratorRandom;
 
-use super::message::{Class, Packet, Sealed};
+use super::message::Class;
 use super::{HOP_LIMIT, LinkId, Mesh, Now, Output};
 use crate::expiring_map::ExpiringMap;
 use crate::map::Map;
@@ -322,8 +323,8 @@ impl Mesh {
     }
 }
 
-fn route(sealed: &Arc<Sealed>, hops: u8, hop_limit: u8, flood: bool) -> Packet {
-    Packet::Route {
+fn route(sealed: &Arc<Sealed>, hops: u8, hop_limit: u8, flood: bool) -> frame::Route {
+    frame::Route {
         hops,
         hop_limit,
         flood,

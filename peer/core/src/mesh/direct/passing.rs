@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
+use easypeers_proto::wire::frame::{Ack, RouteError, Sealed};
 use easypeers_proto::{MessageId, PeerId};
 use rand::seq::IteratorRandom;
 
 use super::{Arrived, DETOUR, WAYS, route};
-use crate::mesh::message::{Class, Packet, Sealed};
+use crate::mesh::message::Class;
 use crate::mesh::{HOP_LIMIT, LinkId, Mesh, Now, Output};
 
 impl Mesh {
@@ -56,7 +57,7 @@ impl Mesh {
                 let detour = others.filter(|other| Some(*other) != back);
                 let detour = detour.choose(&mut self.rng).filter(|_| hops < hop_limit);
                 let Some(detour) = detour else {
-                    return self.send_control(link, Packet::RouteError { id, from: me });
+                    return self.send_control(link, RouteError { id, from: me });
                 };
                 (vec![detour], false)
             }
@@ -98,7 +99,7 @@ impl Mesh {
         };
         arrived.proof = Some(proof);
         let Arrived { from, hops, .. } = *arrived;
-        let packet = Packet::Ack {
+        let ack = Ack {
             id,
             from: self.settings.me,
             to: from,
@@ -107,7 +108,7 @@ impl Mesh {
             proof,
         };
         if let Some(link) = self.way_back(now, &id, from, None) {
-            self.send_control(link, packet);
+            self.send_control(link, ack);
         }
     }
 
@@ -124,18 +125,15 @@ impl Mesh {
             .or_else(|| self.way(now, to, not))
     }
 
-    #[expect(clippy::too_many_arguments, reason = "the fields of one frame")]
-    pub(in crate::mesh) fn on_ack(
-        &mut self,
-        now: Now,
-        link: LinkId,
-        id: MessageId,
-        from: PeerId,
-        to: PeerId,
-        hops: u8,
-        hop_limit: u8,
-        proof: [u8; 16],
-    ) {
+    pub(in crate::mesh) fn on_ack(&mut self, now: Now, link: LinkId, ack: Ack) {
+        let Ack {
+            id,
+            from,
+            to,
+            hops,
+            hop_limit,
+            proof,
+        } = ack;
         if to == self.settings.me {
             let awaited = self.direct.sends.get(&id);
             if awaited.is_some_and(|send| send.sealed.to == from) {
@@ -149,15 +147,7 @@ impl Mesh {
         if let Some(hop_limit) = hop_limit.min(HOP_LIMIT).checked_sub(1)
             && hop_limit > 0
         {
-            let packet = Packet::Ack {
-                id,
-                from,
-                to,
-                hops,
-                hop_limit,
-                proof,
-            };
-            self.send_control(link, packet);
+            self.send_control(link, Ack { hop_limit, ..ack });
         }
     }
 
@@ -183,7 +173,7 @@ impl Mesh {
         {
             self.direct.end_route(to, link);
             if self.is_up(back) {
-                self.send_control(back, Packet::RouteError { id, from });
+                self.send_control(back, RouteError { id, from });
             }
         }
     }

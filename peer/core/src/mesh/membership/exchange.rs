@@ -3,12 +3,11 @@
 
 use std::sync::Arc;
 
-use easypeers_proto::wire::frame::{Purpose, SignalKind};
+use easypeers_proto::wire::frame::{Purpose, Signal, SignalKind};
 use easypeers_proto::{MessageId, PeerId};
 
 use super::split::Extra;
 use super::{Mesh, Now, OPEN};
-use crate::mesh::message::{Packet, Signal};
 use crate::mesh::{LinkId, Output, Reason};
 
 /// Session descriptions passed on for one exchange: an offer, its answer, a refusal, for each of the
@@ -84,9 +83,9 @@ impl Mesh {
             kind: SignalKind::Refusal,
             from: self.settings.me,
             to,
-            sdp: "".into(),
+            sdp: Arc::default(),
         };
-        self.send_control(link, Packet::Signal(signal));
+        self.send_control(link, signal);
     }
 
     /// A description for us, or one to pass on along the way of its exchange.
@@ -120,7 +119,7 @@ impl Mesh {
         if path.relays <= RELAYS
             && let Some(next) = next.filter(|next| *next != link && self.is_up(*next))
         {
-            self.send_control(next, Packet::Signal(signal));
+            self.send_control(next, signal);
         }
     }
 
@@ -157,7 +156,7 @@ impl Mesh {
         id: MessageId,
         to: PeerId,
         kind: SignalKind,
-        sdp: &Arc<str>,
+        sdp: Arc<[u8]>,
     ) {
         let Some(path) = self.membership.paths.get(&id) else {
             return;
@@ -171,9 +170,9 @@ impl Mesh {
             kind,
             from: self.settings.me,
             to,
-            sdp: Arc::clone(sdp),
+            sdp,
         };
-        self.send_control(link, Packet::Signal(signal));
+        self.send_control(link, signal);
     }
 
     fn on_refusal(&mut self, now: Now, link: LinkId, id: MessageId) {
@@ -194,7 +193,7 @@ impl Mesh {
         }
         if let Some(seek) = self.membership.seeks.remove(&id) {
             if let Some(peer) = seek.peer {
-                self.send_signal(id, peer, SignalKind::Refusal, &"".into());
+                self.send_signal(id, peer, SignalKind::Refusal, Arc::default());
             }
             if seek.purpose == Purpose::Links {
                 self.rest(now);

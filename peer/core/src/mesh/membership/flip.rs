@@ -8,7 +8,7 @@
 
 use std::time::Duration;
 
-use easypeers_proto::wire::frame::{Course, FlipStep, Purpose};
+use easypeers_proto::wire::frame::{Flip, FlipStep, LinkRequest, Purpose, WalkTarget};
 use easypeers_proto::{MessageId, PeerId};
 use rand::RngExt;
 
@@ -16,7 +16,6 @@ use super::exchange::Path;
 use super::split::Extra;
 use super::{Mesh, Now, PATH_AGE, SLACK};
 use crate::expiring_map::ExpiringMap;
-use crate::mesh::message::{Need, Packet};
 use crate::mesh::{LinkId, Output, Reason};
 
 /// Flips that neighbours prepared and that may still come.
@@ -89,7 +88,7 @@ impl Mesh {
     fn start_flip(&mut self, now: Now) {
         let settled = self.room() == 0 && self.membership.extras.is_empty();
         if settled && self.guest_room() > 0 {
-            self.start_walk(now, Purpose::Flip, Course::Random, 0, 0);
+            self.start_walk(now, Purpose::Flip, WalkTarget::Random, 0, 0);
         }
     }
 
@@ -137,7 +136,7 @@ impl Mesh {
             (partner, FlipStep::Prepare, other),
             (link, FlipStep::Propose, peer),
         ] {
-            self.send_control(to, Packet::Flip { id, step, peer });
+            self.send_control(to, Flip { id, step, peer });
         }
     }
 
@@ -202,29 +201,29 @@ impl Mesh {
         self.counters.merges += 1;
         for _ in 0..MERGES {
             let me = self.settings.me;
-            let next = self.next_hop(now, Course::Random, Some(link), me);
+            let next = self.next_hop(now, WalkTarget::Random, Some(link), me);
             let Some(next) = next.filter(|next| *next != link) else {
                 return;
             };
             let id = MessageId::new(self.rng.random());
             // Who follows this walk back goes across.
             self.membership.paths.insert(now, id, Path::of_walk(link));
-            let need = Need {
+            let need = LinkRequest {
                 id,
                 from: me,
                 hops: 0,
                 purpose: Purpose::Merge,
                 missing: 0,
-                course: Course::Random,
+                target: WalkTarget::Random,
             };
-            self.send_control(next, Packet::Need(need));
+            self.send_control(next, need);
         }
     }
 
     /// Starts a flip with a member on the other side of where a walk came from.
     pub(super) fn flip_along(&mut self, now: Now, walk: MessageId) {
         if self.guest_room() > 0 {
-            self.start_walk(now, Purpose::Flip, Course::Along(walk), 0, 0);
+            self.start_walk(now, Purpose::Flip, WalkTarget::Along(walk), 0, 0);
         }
     }
 }

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use easypeers_proto::PeerId;
-use easypeers_proto::wire::frame::{Course, Purpose};
+use easypeers_proto::wire::frame::{Purpose, WalkTarget};
 
 use super::{Membership, Mesh};
 use crate::mesh::{LinkId, Now};
@@ -23,7 +23,7 @@ impl Mesh {
     /// Asks for a link to a member, unless there is one or another such link.
     pub(in crate::mesh) fn seek_direct(&mut self, now: Now, to: PeerId) {
         if self.may_go_direct() && self.is_stranger(to) {
-            self.start_walk(now, Purpose::Direct, Course::To(to), 0, 1);
+            self.start_walk(now, Purpose::Direct, WalkTarget::To(to), 0, 1);
         }
     }
 

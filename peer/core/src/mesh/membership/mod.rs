@@ -2,7 +2,7 @@
 //! stays random, and how two meshes become one. Everything here travels along the links that there
 //! are; nothing needs a tracker.
 //!
-//! - `walk`: NEED, a random walk that finds a member for a purpose.
+//! - `walk`: LINK_REQUEST, a random walk that finds a member for a purpose.
 //! - `exchange`: SIGNAL, the offer and the answer of the two ends of a walk, along its way.
 //! - `split`: a full member takes a newcomer in by splitting an edge.
 //! - `flip`: two full members exchange neighbours; so the mesh stays random, and two meshes that meet

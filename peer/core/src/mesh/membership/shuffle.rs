@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use easypeers_proto::wire::frame::Course;
+use easypeers_proto::wire::frame::{Shuffle, ShuffleReply, WalkTarget};
 use easypeers_proto::{MessageId, PeerId};
 use rand::RngExt;
 use rand::rngs::StdRng;
@@ -14,7 +14,6 @@ use rand::seq::{IndexedRandom, IteratorRandom};
 use super::exchange::Path;
 use super::{Mesh, Now};
 use crate::mesh::LinkId;
-use crate::mesh::message::Packet;
 
 /// Members remembered.
 const PASSIVE: usize = 48;
@@ -61,18 +60,18 @@ impl Mesh {
         if due.is_none() {
             return;
         }
-        let Some(next) = self.next_hop(now, Course::Random, None, me) else {
+        let Some(next) = self.next_hop(now, WalkTarget::Random, None, me) else {
             return;
         };
         let id = MessageId::new(self.rng.random());
         self.membership.passive.sent = Some(id);
-        let packet = Packet::Shuffle {
+        let shuffle = Shuffle {
             id,
             from: me,
             hops: 0,
             peers: self.sample(),
         };
-        self.send_control(next, packet);
+        self.send_control(next, shuffle);
     }
 
     pub(in crate::mesh) fn on_shuffle(
@@ -90,22 +89,22 @@ impl Mesh {
         self.membership.paths.insert(now, id, Path::of_walk(link));
         let hops = hops.saturating_add(1);
         self.learn_route(now, from, link, hops);
-        let next = self.next_hop(now, Course::Random, Some(link), from);
+        let next = self.next_hop(now, WalkTarget::Random, Some(link), from);
         if hops < TTL
             && let Some(next) = next.filter(|next| *next != link)
         {
-            let packet = Packet::Shuffle {
+            let shuffle = Shuffle {
                 id,
                 from,
                 hops,
                 peers,
             };
-            return self.send_control(next, packet);
+            return self.send_control(next, shuffle);
         }
         let reply = self.sample();
         self.remember_peers(peers);
         self.remember_peers([from]);
-        self.send_control(link, Packet::ShuffleReply { id, peers: reply });
+        self.send_control(link, ShuffleReply { id, peers: reply });
     }
 
     pub(in crate::mesh) fn on_shuffle_reply(&mut self, id: MessageId, peers: Vec<PeerId>) {
@@ -115,7 +114,7 @@ impl Mesh {
         }
         let back = self.membership.paths.get(&id).and_then(|path| path.seeker);
         if let Some(link) = back.filter(|link| self.is_up(*link)) {
-            self.send_control(link, Packet::ShuffleReply { id, peers });
+            self.send_control(link, ShuffleReply { id, peers });
         }
     }
 

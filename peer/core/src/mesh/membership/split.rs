@@ -6,14 +6,13 @@
 
 use std::time::Duration;
 
-use easypeers_proto::wire::frame::Purpose;
+use easypeers_proto::wire::frame::{Purpose, Split};
 use easypeers_proto::{MessageId, PeerId};
 use rand::RngExt;
 use rand::seq::IndexedRandom;
 
 use super::exchange::Path;
 use super::{Mesh, Now, OPEN};
-use crate::mesh::message::Packet;
 use crate::mesh::{LinkId, Reason};
 
 /// Neighbours asked to take a guest over.
@@ -237,7 +236,7 @@ impl Mesh {
                 relays: 0,
             };
             self.membership.paths.insert(now, id, path);
-            self.send_control(partner, Packet::Split { id, peer: target });
+            self.send_control(partner, Split { id, peer: target });
         }
         partner.is_some()
     }

@@ -1,4 +1,4 @@
-//! NEED: a walk through the mesh that looks for a member. Each member on its way remembers where it
+//! LINK_REQUEST: a walk through the mesh that looks for a member. Each member on its way remembers where it
 //! came from first, so that what is found can be sent back, in no circles.
 //!
 //! A member that misses links is found by another that misses some within [`PAIRING`] links; beyond,
@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use easypeers_proto::wire::frame::{Course, Purpose};
+use easypeers_proto::wire::frame::{LinkRequest, Purpose, WalkTarget};
 use easypeers_proto::{MessageId, PeerId};
 use rand::RngExt;
 use rand::seq::IndexedRandom;
@@ -14,7 +14,6 @@ use rand::seq::IndexedRandom;
 use super::exchange::{Path, Seek};
 use super::{Mesh, Now, PAUSE};
 use crate::mesh::LinkId;
-use crate::mesh::message::{Need, Packet};
 
 /// Links of a walk on which only members that miss links invite.
 const PAIRING: u8 = 6;
@@ -50,8 +49,8 @@ impl Mesh {
             let missing = self.room();
             let known = self.membership.passive.any(&mut self.rng);
             let course = match known {
-                Some(peer) if self.membership.pause >= FRUITLESS => Course::To(peer),
-                _ => Course::Random,
+                Some(peer) if self.membership.pause >= FRUITLESS => WalkTarget::To(peer),
+                _ => WalkTarget::Random,
             };
             if !self.start_walk(now, Purpose::Links, course, missing.min(2), missing) {
                 return;
@@ -92,7 +91,7 @@ impl Mesh {
         &mut self,
         now: Now,
         purpose: Purpose,
-        course: Course,
+        course: WalkTarget,
         links: usize,
         missing: usize,
     ) -> bool {
@@ -108,15 +107,15 @@ impl Mesh {
             deadline: now + SEEK,
         };
         self.membership.seeks.insert(id, seek);
-        let need = Need {
+        let need = LinkRequest {
             id,
             from: self.settings.me,
             hops: 0,
             purpose,
             missing: u32::try_from(missing).unwrap_or(u32::MAX),
-            course,
+            target: course,
         };
-        self.send_control(link, Packet::Need(need));
+        self.send_control(link, need);
         true
     }
 
@@ -124,14 +123,14 @@ impl Mesh {
     pub(super) fn next_hop(
         &mut self,
         now: Now,
-        course: Course,
+        course: WalkTarget,
         from: Option<LinkId>,
         walker: PeerId,
     ) -> Option<LinkId> {
         let directed = match course {
-            Course::Random => None,
-            Course::To(peer) => self.way(now, peer, from),
-            Course::Along(walk) => (self.membership.paths.get(&walk))
+            WalkTarget::Random => None,
+            WalkTarget::To(peer) => self.way(now, peer, from),
+            WalkTarget::Along(walk) => (self.membership.paths.get(&walk))
                 .and_then(|path| path.seeker)
                 .filter(|link| Some(*link) != from && self.is_up(*link)),
         };
@@ -144,8 +143,8 @@ impl Mesh {
             .or(from)
     }
 
-    pub(in crate::mesh) fn on_need(&mut self, now: Now, link: LinkId, need: Need) {
-        let Need { id, from, .. } = need;
+    pub(in crate::mesh) fn on_need(&mut self, now: Now, link: LinkId, need: LinkRequest) {
+        let LinkRequest { id, from, .. } = need;
         let ours = from == self.settings.me || self.membership.seeks.contains_key(&id);
         if !ours && !self.membership.paths.contains(&id) {
             self.membership.paths.insert(now, id, Path::of_walk(link));
@@ -155,37 +154,39 @@ impl Mesh {
             return self.end_walk(now, link, need);
         }
         if hops < WALK {
-            let course = match need.course {
+            let course = match need.target {
                 // Arrived where the other walk came from, or nobody knows it.
-                Course::Along(walk) if !self.membership.paths.contains(&walk) => Course::Random,
+                WalkTarget::Along(walk) if !self.membership.paths.contains(&walk) => {
+                    WalkTarget::Random
+                }
                 course => course,
             };
             if let Some(next) = self.next_hop(now, course, Some(link), from) {
-                let need = Need {
+                let need = LinkRequest {
                     hops,
-                    course,
+                    target: course,
                     ..need
                 };
-                self.send_control(next, Packet::Need(need));
+                self.send_control(next, need);
             }
         }
     }
 
-    fn ends_here(&self, from: PeerId, hops: u8, need: &Need) -> bool {
+    fn ends_here(&self, from: PeerId, hops: u8, need: &LinkRequest) -> bool {
         let free = self.membership.invites.len() < INVITES && self.is_stranger(from);
         let last = hops == WALK;
         match need.purpose {
             Purpose::Merge => hops >= SPREAD,
-            Purpose::Direct => need.course == Course::To(self.settings.me) && free,
+            Purpose::Direct => need.target == WalkTarget::To(self.settings.me) && free,
             Purpose::Flip => free && last && self.guest_room() > 0,
             Purpose::Links => {
-                let asked = hops > PAIRING || need.course == Course::To(self.settings.me);
+                let asked = hops > PAIRING || need.target == WalkTarget::To(self.settings.me);
                 free && (self.room() > 0 || (asked && need.missing > 1 && self.may_host()))
             }
         }
     }
 
-    fn end_walk(&mut self, now: Now, link: LinkId, need: Need) {
+    fn end_walk(&mut self, now: Now, link: LinkId, need: LinkRequest) {
         match need.purpose {
             Purpose::Merge => self.flip_along(now, need.id),
             Purpose::Direct if !self.may_go_direct() => self.refuse(link, need.id, need.from),

@@ -8,13 +8,12 @@ use std::time::Duration;
 
 use easypeers_proto::crypto::envelope::Kind;
 use easypeers_proto::crypto::manifest::{CHUNK, Manifest};
-use easypeers_proto::wire::frame::Pushed;
+use easypeers_proto::wire::frame::{ChunkRequest, Frame, Pushed, Route, RouteError, Sealed, Who};
 use easypeers_proto::{MessageId, PeerId};
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
 use rand::{RngExt, SeedableRng};
 
-use super::message::{Packet, Sealed};
 use super::{Input, LinkId, Output, Reason};
 use world::World;
 
@@ -216,8 +215,8 @@ fn neighbours_that_end_every_way_have_a_message_flooded_once() {
     world.input(0, Input::Timeout);
     for _ in 0..500 {
         for link in links {
-            let packet = Packet::RouteError { id, from };
-            world.input(0, Input::Packet { link, packet });
+            let frame = RouteError { id, from }.into();
+            world.input(0, Input::Frame { link, frame });
             world.input(0, Input::Timeout);
         }
     }
@@ -389,19 +388,21 @@ fn any_inputs_keep_the_maps_bounded() {
         let link = *links.choose(&mut rng).unwrap();
         let id = MessageId::new(rng.random());
         let to = PeerId::new(rng.random());
-        let packet = match rng.random_range(0..4) {
-            0 => Packet::Who {
+        let frame: Frame = match rng.random_range(0..4) {
+            0 => Who {
                 id,
                 to,
                 hops: rng.random(),
                 hop_limit: rng.random(),
-            },
-            1 => Packet::RouteError { id, from: to },
-            2 => Packet::ChunkRequest {
+            }
+            .into(),
+            1 => RouteError { id, from: to }.into(),
+            2 => ChunkRequest {
                 message: id,
                 indices: vec![rng.random()],
-            },
-            _ => Packet::Route {
+            }
+            .into(),
+            _ => Route {
                 hops: rng.random(),
                 hop_limit: rng.random(),
                 flood: rng.random(),
@@ -411,9 +412,10 @@ fn any_inputs_keep_the_maps_bounded() {
                     to,
                     body: vec![0; 10].into(),
                 }),
-            },
+            }
+            .into(),
         };
-        world.input(rng.random_range(0..5), Input::Packet { link, packet });
+        world.input(rng.random_range(0..5), Input::Frame { link, frame });
         world.run(Duration::from_millis(1));
     }
     world.run(Duration::from_secs(5));

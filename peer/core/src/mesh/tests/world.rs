@@ -8,12 +8,13 @@ use std::time::Duration;
 
 use easypeers_proto::crypto::Identity;
 use easypeers_proto::crypto::envelope::{Content, Kind};
-use easypeers_proto::wire::frame::SignalKind;
+use easypeers_proto::wire::frame::{Frame, SignalKind};
 use easypeers_proto::{MessageId, PeerId};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
-use crate::mesh::message::{Packet, Signed};
+use crate::mesh::gossip;
+use crate::mesh::message::Signed;
 use crate::mesh::{Input, LinkId, Mesh, Now, Output, Settings};
 
 pub(super) const STARTED_MS: u64 = 1_700_000_000_000;
@@ -29,7 +30,8 @@ pub(super) struct Node {
 /// What reaches a node at a time.
 #[derive(Debug)]
 pub(super) enum Arrival {
-    Packet(LinkId, Packet),
+    Frame(LinkId, Frame),
+    Gossip(gossip::Arrival),
     Closed(LinkId),
 }
 
@@ -39,7 +41,7 @@ pub(super) struct World {
     pub(super) max_peers: usize,
     /// The two ends of each link.
     pub(super) ends: BTreeMap<LinkId, [usize; 2]>,
-    /// Links whose packets get lost, as with a silently dead neighbour.
+    /// Links whose frames get lost, as with a silently dead neighbour.
     pub(super) dead: Vec<LinkId>,
     pub(super) queue: BinaryHeap<Reverse<(Now, u64, usize)>>,
     pub(super) arrivals: BTreeMap<u64, Arrival>,
@@ -47,7 +49,7 @@ pub(super) struct World {
     pub(super) serial: u64,
     pub(super) rng: StdRng,
     pub(super) copies: u64,
-    /// Packets of direct messages that went to all neighbours.
+    /// Frames of direct messages that went to all neighbours.
     pub(super) flooded: u64,
 }
 
@@ -122,9 +124,28 @@ impl World {
 
     pub(super) fn output(&mut self, at: usize, output: Output) {
         match output {
-            Output::Send { links, packet, .. } => {
+            Output::Send { links, frame, .. } => {
                 for link in links {
-                    self.arrive(at, link, Arrival::Packet(link, packet.clone()));
+                    self.arrive(at, link, Arrival::Frame(link, frame.clone()));
+                }
+            }
+            Output::SendGossip {
+                links,
+                hops,
+                pushed,
+                has,
+                message,
+                ..
+            } => {
+                for link in links {
+                    let arrival = gossip::Arrival {
+                        link,
+                        hops,
+                        pushed,
+                        has: has.clone(),
+                        message: Arc::clone(&message),
+                    };
+                    self.arrive(at, link, Arrival::Gossip(arrival));
                 }
             }
             Output::Close { link, goodbye } => {
@@ -157,7 +178,7 @@ impl World {
     }
 
     pub(super) fn signal(&mut self, at: usize, id: MessageId, to: PeerId, kind: SignalKind) {
-        let sdp = "".into();
+        let sdp = Arc::default();
         self.input(at, Input::Signal { id, to, kind, sdp });
     }
 
@@ -180,53 +201,34 @@ impl World {
     pub(super) fn deliver(&mut self, at: usize, arrival: Arrival) {
         match arrival {
             Arrival::Closed(link) => self.input(at, Input::LinkClosed(link)),
-            Arrival::Packet(
-                link,
-                Packet::Gossip {
-                    hops,
-                    pushed,
-                    has,
-                    message,
-                },
-            ) => {
+            Arrival::Gossip(arrival) => {
                 self.copies += 1;
-                let id = message.id;
+                let id = arrival.message.id;
                 let input = if self.nodes[at].mesh.knows(&id) {
+                    let gossip::Arrival { link, pushed, .. } = arrival;
                     Input::Duplicate { link, id, pushed }
                 } else {
-                    Input::Gossip(crate::mesh::gossip::Arrival {
-                        link,
-                        hops,
-                        pushed,
-                        has,
-                        message,
-                    })
+                    Input::Gossip(arrival)
                 };
                 self.input(at, input);
             }
-            Arrival::Packet(
-                link,
-                Packet::Chunk {
-                    message,
-                    index,
-                    data,
-                },
-            ) => {
+            Arrival::Frame(link, Frame::Chunk(chunk)) => {
                 let input = Input::Chunk {
                     link,
-                    message,
-                    index,
-                    data,
+                    message: chunk.message,
+                    index: chunk.index,
+                    data: chunk.data,
                 };
                 self.input(at, input);
             }
-            Arrival::Packet(link, packet) => {
-                let all = matches!(
-                    packet,
-                    Packet::Who { .. } | Packet::Route { flood: true, .. }
-                );
+            Arrival::Frame(link, frame) => {
+                let all = match &frame {
+                    Frame::Who(_) => true,
+                    Frame::Route(route) => route.flood,
+                    _ => false,
+                };
                 self.flooded += u64::from(all);
-                self.input(at, Input::Packet { link, packet });
+                self.input(at, Input::Frame { link, frame });
             }
         }
     }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use easypeers_proto::crypto::envelope::{Content, Draft, Kind};
 use easypeers_proto::crypto::{Identity, TopicKey};
 use easypeers_proto::wire::extension::Role as PeerRole;
-use easypeers_proto::wire::frame::{Frame, Ids, Pushed};
+use easypeers_proto::wire::frame::{Ack, Frame, Gossip, Neighbor, Pushed};
 use easypeers_proto::wire::stream::write_extended;
 use easypeers_proto::{InfoHash, PeerId};
 
@@ -67,12 +67,12 @@ impl Rogue {
             clock: rt::Clock::start(),
         };
         while !rogue.read().await {}
-        let neighbor = Frame::Neighbor {
+        let neighbor = Neighbor {
             epoch: rogue.clock.started_ms(),
             links: 1,
             max_links: 6,
         };
-        rogue.send(&neighbor).await;
+        rogue.send(neighbor).await;
         rogue
     }
 
@@ -101,9 +101,9 @@ impl Rogue {
         admitted
     }
 
-    async fn send(&self, frame: &Frame<'_>) {
+    async fn send(&self, frame: impl Into<Frame>) {
         let mut payload = Vec::new();
-        frame.encode(&mut payload);
+        frame.into().encode(&mut payload);
         let mut bytes = Vec::new();
         write_extended(self.session.number(), &payload, &mut bytes).unwrap();
         // The peer may have hung up.
@@ -111,13 +111,13 @@ impl Rogue {
     }
 
     async fn gossip(&self, envelope: &[u8]) {
-        let frame = Frame::Gossip {
+        let gossip = Gossip {
             hops: 0,
             pushed: Pushed::Flood,
-            has: Ids::from(&[][..]),
-            envelope,
+            has: Vec::new(),
+            envelope: envelope.into(),
         };
-        self.send(&frame).await;
+        self.send(gossip).await;
     }
 
     /// A broadcast of ours that was made so long ago.
@@ -142,11 +142,11 @@ impl Rogue {
     async fn texts_until(&mut self, last: &str) -> Vec<String> {
         loop {
             let gossip = self.frames.iter().filter_map(|frame| {
-                let Ok(Frame::Gossip { envelope, .. }) = Frame::decode(frame) else {
+                let Ok(Frame::Gossip(gossip)) = Frame::decode(frame) else {
                     return None;
                 };
                 let envelope =
-                    easypeers_proto::crypto::envelope::Envelope::decode(envelope).unwrap();
+                    easypeers_proto::crypto::envelope::Envelope::decode(&gossip.envelope).unwrap();
                 Some(String::from_utf8(envelope.payload().to_vec()).unwrap())
             });
             let texts: Vec<String> = gossip.collect();
@@ -241,17 +241,16 @@ async fn a_forged_acknowledgement_is_none() {
             .frames
             .iter()
             .find_map(|frame| match Frame::decode(frame) {
-                Ok(Frame::Route {
-                    id, from, to, body, ..
-                }) => Some((id, from, to, body.to_vec())),
+                Ok(Frame::Route(route)) => Some(route.sealed),
                 _ => None,
             });
     }
-    let (id, from, to, body) = route.unwrap();
+    let sealed = route.unwrap();
+    let (id, from, to, body) = (sealed.id, sealed.from, sealed.to, &sealed.body);
     assert_eq!((from, to), (honest.handle.address(), witness.address()));
     assert!(!body.windows(6).any(|text| text == b"secret"), "sealed");
     for rogue in [&mut rogue, &mut witness] {
-        let ack = Frame::Ack {
+        let ack = Ack {
             id,
             from: to,
             to: from,
@@ -259,12 +258,12 @@ async fn a_forged_acknowledgement_is_none() {
             hop_limit: 16,
             proof: [0; 16],
         };
-        rogue.send(&ack).await;
+        rogue.send(ack).await;
     }
     honest.stats(|stats| stats.rejected > 0).await;
     assert!(!sent.is_finished());
-    let opened = easypeers_proto::crypto::seal::open(&body, &witness.identity, from).unwrap();
-    let ack = Frame::Ack {
+    let opened = easypeers_proto::crypto::seal::open(body, &witness.identity, from).unwrap();
+    let ack = Ack {
         id,
         from: to,
         to: from,
@@ -272,7 +271,7 @@ async fn a_forged_acknowledgement_is_none() {
         hop_limit: 16,
         proof: opened.1.prove(&id, 1),
     };
-    witness.send(&ack).await;
+    witness.send(ack).await;
     let receipt = sent.await.unwrap().unwrap();
     assert!(
         matches!(receipt, crate::Receipt::Delivered { hops: 1, .. }),
@@ -339,7 +338,7 @@ async fn a_message_to_nobody_is_unreachable() {
     let asked = async {
         loop {
             let who = witness.frames.iter().any(
-                |frame| matches!(Frame::decode(frame), Ok(Frame::Who { to, .. }) if to == nobody),
+                |frame| matches!(Frame::decode(frame), Ok(Frame::Who(who)) if who.to == nobody),
             );
             if who {
                 return;
