@@ -19,18 +19,20 @@
 #![deny(missing_docs)]
 
 mod api;
+mod driver;
 pub mod link;
-mod node;
+mod model;
 mod rt;
 pub mod tracker;
 #[cfg(target_family = "wasm")]
 pub mod web;
 
-pub use api::{
-    DEFAULT_MAX_PEERS, DEFAULT_TIMEOUT, DEFAULT_TRACKER, Data, EVENT_QUEUE, Easypeers, Event,
-    Events, IceServers, JoinError, Limits, MAX_MAX_PEERS, MAX_MESSAGE, MIN_MAX_PEERS, Message,
-    Options, PeerInfo, Receipt, SendError, State, Stats, Status, TrackerInfo,
-};
+pub use api::{EVENT_QUEUE, Easypeers, Events};
 pub use easypeers_core::rate::Rate;
 pub use easypeers_proto::crypto::Identity;
 pub use easypeers_proto::{InfoHash, MessageId, PeerId};
+pub use model::{
+    DEFAULT_MAX_PEERS, DEFAULT_TIMEOUT, DEFAULT_TRACKER, Data, Event, IceServers, JoinError,
+    Limits, MAX_MAX_PEERS, MAX_MESSAGE, MIN_MAX_PEERS, Message, Options, PeerInfo, Receipt,
+    SendError, State, Stats, Status, TrackerInfo,
+};

@@ -4,11 +4,11 @@
 //! - [`stream`]: turns bytes in pieces of any size into the handshake and messages.
 //! - [`extension`]: the extended handshake (BEP 10), which says which extensions a peer speaks.
 //! - [`frame`]: the frames of our own extension, `ep2`.
-//! - [`compat`]: the `sw_easypeers` message of Easypeers 1 and its certificate.
+//! - [`v1`]: the `sw_easypeers` message of Easypeers 1 and its certificate.
 
-pub mod compat;
 pub mod extension;
 pub mod frame;
 pub mod handshake;
 pub mod stream;
+pub mod v1;
 pub(crate) mod varint;

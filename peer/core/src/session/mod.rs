@@ -14,8 +14,10 @@ use std::sync::Arc;
 
 use easypeers_proto::crypto::admission::{AuthError, Party, Role, Transcript};
 use easypeers_proto::crypto::{Identity, PublicKeys, TopicKey};
+#[cfg(feature = "compat")]
+use easypeers_proto::wire::extension::SW_EASYPEERS_NUMBER;
 use easypeers_proto::wire::extension::{
-    EP2_NUMBER, ExtensionError, ExtensionHandshake, Hello, PeerKind, SW_EASYPEERS_NUMBER, VERSION,
+    EP2_NUMBER, ExtensionError, ExtensionHandshake, Hello, PeerKind, VERSION,
 };
 use easypeers_proto::wire::frame::{Auth, Frame, FrameError};
 use easypeers_proto::wire::handshake::Handshake;
@@ -36,6 +38,7 @@ pub struct Credentials {
     /// other. This peer cannot prove such an address, so it is a v1 peer to everybody.
     pub address: PeerId,
     /// Whether v1 peers are accepted.
+    #[cfg(feature = "compat")]
     pub accepts_v1: bool,
     /// What kind of program this peer is.
     pub kind: PeerKind,
@@ -46,6 +49,19 @@ impl Credentials {
     #[must_use]
     pub fn are_provable(&self) -> bool {
         self.address == self.identity.address()
+    }
+
+    /// Whether peers of Easypeers 1 are taken.
+    #[cfg(feature = "compat")]
+    const fn takes_v1(&self) -> bool {
+        self.accepts_v1
+    }
+
+    /// Without the feature they are not.
+    #[cfg(not(feature = "compat"))]
+    #[expect(clippy::unused_self, reason = "the feature decides alone")]
+    const fn takes_v1(&self) -> bool {
+        false
     }
 }
 
@@ -153,11 +169,13 @@ pub enum SessionEvent {
     /// The bytes of a frame of an admitted peer.
     Frame(Vec<u8>),
     /// The other side is a v1 peer and has proved nothing.
+    #[cfg(feature = "compat")]
     V1 {
         /// The address that it claims.
         peer: PeerId,
     },
     /// The bytes of a message of a v1 peer.
+    #[cfg(feature = "compat")]
     V1Message(Vec<u8>),
 }
 
@@ -178,6 +196,7 @@ enum State {
     /// Frames arrive.
     Admitted,
     /// Messages of a v1 peer arrive.
+    #[cfg(feature = "compat")]
     V1,
 }
 
@@ -252,7 +271,7 @@ impl Session {
             kind: self.credentials.kind,
         };
         let mut payload = Vec::with_capacity(256);
-        let mut ours = ExtensionHandshake::ours(hello, self.credentials.accepts_v1);
+        let mut ours = ExtensionHandshake::ours(hello, self.credentials.takes_v1());
         if !self.credentials.are_provable() {
             ours.ep2 = None;
         }
@@ -276,7 +295,10 @@ impl Session {
         let theirs = ExtensionHandshake::decode(payload)?;
         let provable = self.credentials.are_provable();
         let Some(ep2) = theirs.ep2.filter(|_| provable) else {
+            #[cfg(feature = "compat")]
             return self.on_v1(peer, theirs.sw_easypeers.map(Into::into));
+            #[cfg(not(feature = "compat"))]
+            return Err(SessionError::NoCommonExtension);
         };
         let keys = PublicKeys::new(ep2.hello.keys);
         if keys.address() != peer {
@@ -311,6 +333,7 @@ impl Session {
     }
 
     /// The other side does not speak `ep2`, or we cannot prove our own address to it.
+    #[cfg(feature = "compat")]
     fn on_v1(
         &mut self,
         peer: PeerId,
@@ -335,6 +358,7 @@ impl Session {
             State::Admitted if id == EP2_NUMBER.get() => {
                 Ok(Some(SessionEvent::Frame(payload.to_vec())))
             }
+            #[cfg(feature = "compat")]
             State::V1 if id == SW_EASYPEERS_NUMBER.get() => {
                 Ok(Some(SessionEvent::V1Message(payload.to_vec())))
             }

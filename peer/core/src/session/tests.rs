@@ -16,6 +16,7 @@ fn credentials(number: u8, topic_key: TopicKey) -> Credentials {
         identity,
         topic_key,
         info_hash: InfoHash::of_topic(TOPIC),
+        #[cfg(feature = "compat")]
         accepts_v1: false,
         kind: PeerKind::Native,
     }
@@ -242,8 +243,9 @@ fn frames_before_the_proof_are_refused() {
     assert!(b.events.is_empty());
 }
 
+#[cfg(feature = "compat")]
 #[test]
-fn a_foreign_address_is_refused_or_is_a_v1_peer() {
+fn a_peer_with_a_foreign_address_is_a_v1_peer_in_compatibility_mode() {
     let stranger = || {
         let mut stranger = member(1);
         stranger.address = PeerId::new([9; 20]);
@@ -259,8 +261,10 @@ fn a_foreign_address_is_refused_or_is_a_v1_peer() {
     assert_eq!(b.events, [SessionEvent::V1 { peer }]);
     let peer = identity(2).address();
     assert_eq!(a.events, [SessionEvent::V1 { peer }]);
+}
 
-    // The keys of one peer and the address of another.
+#[test]
+fn an_address_that_does_not_belong_to_the_keys_is_refused() {
     let mut b = Side::new(member(2), channel(Answerer, 2, 1));
     let handshake = Handshake::new(InfoHash::of_topic(TOPIC), PeerId::new([9; 20]));
     let mut bytes = handshake.encode().to_vec();

@@ -1,191 +1,25 @@
 //! The library's surface: [`Easypeers`], a handle to a peer that runs in tasks of its own.
 
-mod event;
-mod options;
+mod events;
 
-use std::collections::BTreeMap;
 use std::sync::{Arc, RwLock};
 use std::time::Duration;
 
-use easypeers_proto::crypto::topic::TopicError;
-use easypeers_proto::wire::compat::certificate::MAX_TEXT;
+use easypeers_proto::crypto::Identity;
 use easypeers_proto::{InfoHash, MessageId, PeerId};
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{broadcast, mpsc, oneshot};
 
-pub use event::{Data, Event, Events, Message, Receipt, State, Status};
-pub use options::{
-    DEFAULT_MAX_PEERS, DEFAULT_TIMEOUT, DEFAULT_TRACKER, IceServers, Limits, MAX_MAX_PEERS,
-    MIN_MAX_PEERS, Options,
+pub use events::{EVENT_QUEUE, Events};
+
+use crate::driver::{self, Command};
+use crate::model::{
+    Data, Event, JoinError, MAX_MAX_PEERS, MAX_MESSAGE, MIN_MAX_PEERS, Options, PeerInfo, Receipt,
+    SendError, Stats, Status, TIMEOUTS, TrackerInfo, View,
 };
-
-use crate::Identity;
-use crate::link::LinkError;
-use crate::node::{self, Command};
-use crate::rt::Clock;
-
-/// Events that wait for an application that does not read: enough for a burst of chat, little
-/// enough that large messages cannot fill the memory. More are lost, and counted to it.
-pub const EVENT_QUEUE: usize = 256;
 
 /// Commands that wait for the peer; more are refused. Nobody waits for room: who did could be overtaken.
 const COMMAND_QUEUE: usize = 4096;
-
-/// Largest message, in bytes. Broadcasts above 16 KiB and direct messages above 64 KiB travel in
-/// parts.
-pub const MAX_MESSAGE: usize = 16 << 20;
-
-/// Why a peer could not be started.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum JoinError {
-    /// Out of range.
-    #[error("max_peers is {0}; it must be from {MIN_MAX_PEERS} to {MAX_MAX_PEERS}")]
-    MaxPeers(usize),
-    /// No tracker and so nobody to meet.
-    #[error("no tracker given")]
-    NoTracker,
-    /// The password is none.
-    #[error(transparent)]
-    Password(#[from] TopicError),
-    /// An address that is not that of the identity's keys, outside compatibility mode.
-    #[error("the address {0} does not belong to this peer's keys")]
-    ForeignAddress(PeerId),
-    /// WebRTC could not be started: addresses, ports or ICE servers.
-    #[error(transparent)]
-    Link(#[from] LinkError),
-}
-
-/// Why a message was not sent, or a setting not taken.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum SendError {
-    /// [`Easypeers::close`] was called.
-    #[error("the peer is closed")]
-    Closed,
-    /// Larger than [`MAX_MESSAGE`].
-    #[error("message of {0} bytes is larger than {MAX_MESSAGE} bytes")]
-    TooLong(usize),
-    /// Nobody to send to, or ourselves.
-    #[error("a message to this peer itself cannot be sent")]
-    ToSelf,
-    /// No link came up in time.
-    #[error("no link to any peer: {0}")]
-    NotConnected(String),
-    /// More broadcasts wait for [`Options::rate`] than are kept waiting.
-    #[error("sending faster than the swarm takes")]
-    TooFast,
-    /// A peer of Easypeers 1 takes only short texts.
-    #[error("a peer of Easypeers 1 takes only text of at most {MAX_TEXT} bytes")]
-    NotForOriginals,
-    /// An address that is not that of this peer's keys.
-    #[error("the address {0} does not belong to this peer's keys")]
-    ForeignAddress(PeerId),
-    /// Too much is waiting already, or was asked at once.
-    #[error("too many messages are waiting to be sent")]
-    Busy,
-}
-
-/// A neighbour, as [`Easypeers::peers`] lists it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct PeerInfo {
-    /// Its address.
-    pub address: PeerId,
-    /// How long the link is up.
-    pub up: Duration,
-    /// Round trip of the last ping, if there was one.
-    pub rtt: Option<Duration>,
-    /// Whether this peer made the offer.
-    pub offered: bool,
-    /// Whether it speaks only the protocol of Easypeers 1.
-    pub compat: bool,
-    /// Whether it is a page in a browser, by its own word.
-    pub browser: bool,
-}
-
-/// A tracker, as [`Easypeers::trackers`] lists it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct TrackerInfo {
-    /// Its address.
-    pub url: String,
-    /// Whether it is connected.
-    pub connected: bool,
-    /// Members of the swarm that it counts, this peer included.
-    pub members: Option<u32>,
-    /// Why it is not connected and when it is tried again, or what it refused.
-    pub trouble: Option<String>,
-}
-
-/// Counts since the start, and sizes now.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Stats {
-    /// Links up now.
-    pub links: u64,
-    /// Members of the swarm, this peer included, as the tracker counts that knows most.
-    pub members: Option<u32>,
-    /// Links that came up.
-    pub links_opened: u64,
-    /// WebRTC connections made, offers that nobody answered included.
-    pub connections_created: u64,
-    /// Links refused before they came up, by reason: `wrong_topic_key`, `bad_signature` and so on.
-    pub links_refused: BTreeMap<&'static str, u64>,
-    /// Messages of this peer.
-    pub messages_sent: u64,
-    /// Messages given to the application.
-    pub messages_received: u64,
-    /// Copies of messages that were passed on.
-    pub messages_forwarded: u64,
-    /// Copies of messages that were known already.
-    pub duplicates: u64,
-    /// Links, messages and frames refused: bad proofs, wrong lengths, replays.
-    pub rejected: u64,
-    /// Messages dropped since a neighbour was too slow.
-    pub dropped: u64,
-    /// Bytes written to links.
-    pub bytes_sent: u64,
-    /// Bytes read from links.
-    pub bytes_received: u64,
-}
-
-/// What the handle reads without asking the node.
-#[derive(Debug, Clone)]
-pub(crate) struct View {
-    pub(crate) address: PeerId,
-    pub(crate) identifier: InfoHash,
-    pub(crate) max_peers: usize,
-    pub(crate) timeout: Duration,
-    pub(crate) status: Status,
-    pub(crate) peers: Vec<PeerInfo>,
-    pub(crate) trackers: Vec<TrackerInfo>,
-    pub(crate) stats: Stats,
-    /// Since when it is so.
-    pub(crate) written: Clock,
-}
-
-impl View {
-    pub(crate) fn new(
-        status: Status,
-        trackers: Vec<TrackerInfo>,
-        address: PeerId,
-        identifier: InfoHash,
-        options: &Options,
-    ) -> Self {
-        Self {
-            address,
-            identifier,
-            max_peers: options.max_peers,
-            timeout: options.timeout,
-            status,
-            peers: Vec::new(),
-            trackers,
-            stats: Stats::default(),
-            written: Clock::start(),
-        }
-    }
-}
 
 /// A peer in the mesh of a topic. Clones are handles to the same peer; it runs until
 /// [`close`](Self::close) or until the last handle is dropped.
@@ -213,7 +47,7 @@ impl Easypeers {
         let (commands, receiver) = mpsc::channel(COMMAND_QUEUE);
         let (events, _) = broadcast::channel(EVENT_QUEUE);
         let weak = events.downgrade();
-        let view = node::spawn(topic.to_owned(), options, receiver, events).await?;
+        let view = driver::spawn(topic.to_owned(), options, receiver, events).await?;
         Ok(Self {
             commands,
             events: weak,
@@ -292,6 +126,7 @@ impl Easypeers {
     ///
     /// # Errors
     /// [`SendError::ForeignAddress`], [`SendError::Closed`].
+    #[cfg(feature = "compat")]
     pub async fn set_address(&self, address: PeerId) -> Result<(), SendError> {
         self.ask(|reply| Command::SetAddress { address, reply })
             .await?
@@ -445,7 +280,7 @@ impl Easypeers {
 }
 
 fn clamped(timeout: Duration) -> Duration {
-    timeout.clamp(options::TIMEOUTS.0, options::TIMEOUTS.1)
+    timeout.clamp(TIMEOUTS.0, TIMEOUTS.1)
 }
 
 fn checked(data: Data) -> Result<Data, SendError> {

@@ -15,7 +15,6 @@
 
 #[cfg(target_family = "wasm")]
 mod browser;
-mod error;
 #[cfg(not(target_family = "wasm"))]
 mod native;
 #[cfg_attr(
@@ -23,7 +22,6 @@ mod native;
     expect(dead_code, reason = "a browser has no candidates to rewrite")
 )]
 mod sdp;
-mod server;
 
 #[cfg(not(target_family = "wasm"))]
 use std::net::IpAddr;
@@ -35,15 +33,13 @@ use easypeers_proto::crypto::admission::Role;
 pub(crate) use self::browser::{
     Link, LinkReceiver, LinkSender, PendingAnswer, PendingOffer, Transport,
 };
-pub use self::error::LinkError;
 #[cfg(not(target_family = "wasm"))]
 pub(crate) use self::native::{
     Link, LinkReceiver, LinkSender, PendingAnswer, PendingOffer, Transport,
 };
+pub use crate::model::{IceServer, LinkError, SdpError};
 #[cfg(not(target_family = "wasm"))]
-pub use self::native::{ParsePortsError, UdpPorts};
-pub use self::sdp::SdpError;
-pub use self::server::IceServer;
+pub use crate::model::{ParsePortsError, UdpPorts};
 
 /// Longest message sent. Every implementation takes 16 KiB (RFC 8831, section 6.6).
 const MAX_PIECE: usize = 16 * 1024;

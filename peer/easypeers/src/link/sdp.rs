@@ -10,47 +10,13 @@ use std::net::{IpAddr, SocketAddr};
 
 use data_encoding::HEXLOWER_PERMISSIVE;
 
-/// Longest description, in bytes. Browsers send 600 to 3,000.
-pub(super) const MAX_SDP: usize = 16 * 1024;
-
-/// Most candidates. A host with ten addresses, a STUN and a TURN server has about 30.
-pub(super) const MAX_CANDIDATES: usize = 32;
+use crate::model::{MAX_CANDIDATES, MAX_SDP, SdpError};
 
 /// A peer that takes less a message would cost us more in headers than in data.
 const MIN_MESSAGE: u64 = 1024;
 
 /// What a peer takes that does not say (RFC 8841, section 6.1).
 const DEFAULT_MESSAGE: u64 = 64 * 1024;
-
-/// Why a session description was refused.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum SdpError {
-    /// Longer than 16 KiB.
-    #[error("longer than {MAX_SDP} bytes")]
-    TooLong,
-    /// Not made of SDP lines.
-    #[error("not a session description")]
-    Malformed,
-    /// Not exactly one section, for a data channel.
-    #[error("expected one m=application section for a data channel")]
-    Media,
-    /// No fingerprint, more than one, or not a SHA-256 one.
-    #[error("expected one SHA-256 fingerprint")]
-    Fingerprint,
-    /// ICE user fragment or password missing or of the wrong form.
-    #[error("ICE credentials missing or malformed")]
-    Credentials,
-    /// More than 32 candidates.
-    #[error("more than {MAX_CANDIDATES} candidates")]
-    TooManyCandidates,
-    /// A candidate line of the wrong form.
-    #[error("malformed candidate")]
-    Candidate,
-    /// SCTP port, message size or DTLS setup of the wrong form.
-    #[error("malformed SCTP or DTLS attribute")]
-    Attribute,
-}
 
 /// Who takes the first step of the DTLS handshake.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

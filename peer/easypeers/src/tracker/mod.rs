@@ -6,13 +6,12 @@
 //!
 //! - `task`: one tracker's connections, one after the other.
 //! - `schedule`: when to announce, and when to connect again.
-//! - `socket`: the WebSocket, native and in a browser; `url`: where it leads.
+//! - `socket`: the WebSocket, native and in a browser.
 
 mod socket;
 mod task;
 #[cfg(test)]
 mod tests;
-mod url;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,11 +24,11 @@ use easypeers_core::schedule::Schedule;
 use socket::Connector;
 use task::Task;
 
+pub use crate::model::{TrackerUrl, TrackerUrlError};
 pub(crate) use easypeers_core::schedule::Deficit;
 pub(crate) use easypeers_core::tracker::TrackerId;
-pub use url::{TrackerUrl, TrackerUrlError};
 
-use crate::link::IceServer;
+use crate::model::IceServer;
 use crate::rt::{self, Clock};
 
 /// Public trackers that take anybody. They come and go; whoever needs one to stay runs one.

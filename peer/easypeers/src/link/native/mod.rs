@@ -13,12 +13,11 @@ mod webrtc;
 
 pub(crate) use self::channel::{Link, LinkReceiver, LinkSender};
 pub(crate) use self::pending::{PendingAnswer, PendingOffer};
-pub use self::ports::{ParsePortsError, UdpPorts};
 pub(crate) use self::webrtc::Transport;
 
 use super::{
     FIRST_CANDIDATE, FLUSH, GATHER, HIGH_WATER, IceServer, LABEL, LOW_WATER, LinkError, LinkEvent,
-    LinkOptions, MAX_PIECE, OPEN, Terms, sdp,
+    LinkOptions, MAX_PIECE, OPEN, Terms, UdpPorts, sdp,
 };
 
 impl From<::webrtc::error::Error> for LinkError {

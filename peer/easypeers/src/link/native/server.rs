@@ -3,7 +3,6 @@
 use easypeers_proto::ice::{IceScheme, IceTransport};
 use webrtc::peer_connection::RTCIceServer;
 
-use super::super::server::refused;
 use super::{IceServer, LinkError};
 
 impl IceServer {
@@ -36,7 +35,7 @@ impl IceServer {
         };
         if !relays && is_turn(url) {
             let reason = "TURN needs a UDP port for each link: give a range, not one port";
-            return Err(refused(url, reason));
+            return Err(LinkError::ice_server(url, reason));
         }
         let read = self.read_url(bare)?;
         let reason = match (read.scheme(), read.transport()) {
@@ -47,7 +46,7 @@ impl IceServer {
             (IceScheme::Turns, _) => "TURN over TLS is not supported",
             (IceScheme::Stuns, _) => "STUN over TLS is not supported",
         };
-        Err(refused(url, reason))
+        Err(LinkError::ice_server(url, reason))
     }
 
     /// The URLs that can be used, as the stack wants them; the others are told to the log.

@@ -16,8 +16,8 @@ use wasm_bindgen_futures::JsFuture;
 use web_sys::{BinaryType, CloseEvent, MessageEvent, Response, WebSocket};
 
 use super::{CONNECT, GET, MAX_ANSWER, MAX_MESSAGE, Received, closed_by_tracker, no_answer};
+use crate::model::TrackerUrl;
 use crate::rt;
-use crate::tracker::url::TrackerUrl;
 
 /// Messages that wait for the tracker's task: more than it ever leaves, since it runs in between.
 const UNREAD: usize = 256;

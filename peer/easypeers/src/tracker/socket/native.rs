@@ -16,8 +16,8 @@ use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 
 use super::{CONNECT, GET, MAX_ANSWER, MAX_MESSAGE, Received, closed_by_tracker, no_answer};
+use crate::model::TrackerUrl;
 use crate::rt;
-use crate::tracker::url::TrackerUrl;
 
 /// The public authorities, and those of the PEM file that `SSL_CERT_FILE` names, such as the authority
 /// of a tracker on a LAN.

@@ -2,10 +2,8 @@
 
 use proptest::prelude::*;
 
-use super::super::sdp::{
-    Description, Kind, MAX_CANDIDATES, MAX_SDP, Setup, own_hosts, rewrite_own,
-};
-use crate::link::SdpError;
+use super::super::sdp::{Description, Kind, Setup, own_hosts, rewrite_own};
+use crate::model::{MAX_CANDIDATES, MAX_SDP, SdpError};
 
 const GOOD: &str = "v=0\r\n\
 o=- 1 2 IN IP4 127.0.0.1\r\n\
