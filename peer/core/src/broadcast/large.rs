@@ -381,8 +381,8 @@ impl LargeMessage {
 mod tests {
     use easypeers_proto::crypto::manifest::CHUNK;
 
-    use super::super::tests::signed;
     use super::*;
+    use crate::testing::signed;
 
     fn large(pieces: usize) -> (Arc<Signed>, Vec<Arc<[u8]>>) {
         let data = vec![7; CHUNK * pieces];

@@ -18,7 +18,7 @@ mod large;
 mod plumtree;
 mod publisher;
 #[cfg(test)]
-pub(crate) mod tests;
+mod tests;
 
 use std::sync::Arc;
 use std::time::Duration;

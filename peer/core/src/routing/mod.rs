@@ -15,6 +15,8 @@ mod keys;
 mod receipts;
 mod relay;
 mod routes;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -23,6 +23,8 @@ mod exchange;
 mod flip;
 mod shuffle;
 mod surplus;
+#[cfg(test)]
+mod tests;
 mod walk;
 
 use std::time::Duration;
