@@ -30,13 +30,9 @@ use std::time::Duration;
 use easypeers_proto::crypto::admission::Role;
 
 #[cfg(target_family = "wasm")]
-pub(crate) use self::browser::{
-    Link, LinkReceiver, LinkSender, PendingAnswer, PendingOffer, Transport,
-};
+pub use self::browser::{Link, LinkReceiver, LinkSender, PendingAnswer, PendingOffer, Transport};
 #[cfg(not(target_family = "wasm"))]
-pub(crate) use self::native::{
-    Link, LinkReceiver, LinkSender, PendingAnswer, PendingOffer, Transport,
-};
+pub use self::native::{Link, LinkReceiver, LinkSender, PendingAnswer, PendingOffer, Transport};
 pub use crate::model::{IceServer, LinkError, SdpError};
 #[cfg(not(target_family = "wasm"))]
 pub use crate::model::{ParsePortsError, UdpPorts};
@@ -69,28 +65,28 @@ const LABEL: &str = "easypeers";
 
 /// How links are made.
 #[derive(Debug, Clone)]
-pub(crate) struct LinkOptions {
+pub struct LinkOptions {
     /// STUN and TURN servers.
-    pub(crate) ice_servers: Vec<IceServer>,
+    pub ice_servers: Vec<IceServer>,
     /// Whether to use relayed candidates only.
-    pub(crate) relay_only: bool,
+    pub relay_only: bool,
     /// Local addresses to use; empty for those of every interface.
     #[cfg(not(target_family = "wasm"))]
-    pub(crate) bind: Vec<IpAddr>,
+    pub bind: Vec<IpAddr>,
     /// Local UDP ports to use.
     #[cfg(not(target_family = "wasm"))]
-    pub(crate) udp_ports: UdpPorts,
+    pub udp_ports: UdpPorts,
     /// Addresses told to others in place of our own of the same family.
     #[cfg(not(target_family = "wasm"))]
-    pub(crate) public_addresses: Vec<IpAddr>,
+    pub public_addresses: Vec<IpAddr>,
     /// Longest message taken from the other side, in bytes: 16,384, or 262,144 for an original.
     #[cfg(not(target_family = "wasm"))]
-    pub(crate) max_message: u32,
+    pub max_message: u32,
 }
 
 /// What a link tells.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum LinkEvent {
+pub enum LinkEvent {
     /// A message of the other side: the next bytes of the stream.
     Data(Vec<u8>),
     /// The other side stopped answering; time to ask whether it is there.

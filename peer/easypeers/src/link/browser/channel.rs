@@ -21,7 +21,7 @@ struct Open {
 
 /// An open link. Dropping it closes it.
 #[derive(Debug)]
-pub(crate) struct Link {
+pub struct Link {
     open: Rc<Open>,
     terms: Terms,
 }
@@ -36,23 +36,23 @@ impl Link {
     }
 
     /// Whether we made the offer or the answer.
-    pub(crate) fn role(&self) -> Role {
+    pub fn role(&self) -> Role {
         self.terms.role
     }
 
     /// SHA-256 of our DTLS certificate, as in the description we sent.
-    pub(crate) fn local_fingerprint(&self) -> [u8; 32] {
+    pub fn local_fingerprint(&self) -> [u8; 32] {
         self.terms.local_fingerprint
     }
 
     /// SHA-256 of the other side's DTLS certificate, as in the description we got. The connection
     /// is with the holder of that certificate.
-    pub(crate) fn remote_fingerprint(&self) -> [u8; 32] {
+    pub fn remote_fingerprint(&self) -> [u8; 32] {
         self.terms.remote_fingerprint
     }
 
     /// The two directions. The link closes when both are dropped, or by [`LinkSender::close`].
-    pub(crate) fn split(self) -> (LinkSender, LinkReceiver) {
+    pub fn split(self) -> (LinkSender, LinkReceiver) {
         let sender = LinkSender {
             open: Rc::clone(&self.open),
             piece: self.terms.remote_max_message.clamp(1, MAX_PIECE),
@@ -70,7 +70,7 @@ impl Link {
 
 /// The sending half.
 #[derive(Debug)]
-pub(crate) struct LinkSender {
+pub struct LinkSender {
     open: Rc<Open>,
     piece: usize,
     /// Held while the pieces of one slice are sent, so that those of another don't mix in.
@@ -84,7 +84,7 @@ impl LinkSender {
     ///
     /// [`LinkError::Closed`] when the link is closed by either side. Some of the bytes may have
     /// been sent.
-    pub(crate) async fn send(&self, bytes: &[u8]) -> Result<(), LinkError> {
+    pub async fn send(&self, bytes: &[u8]) -> Result<(), LinkError> {
         let _turn = self.turn.lock().await;
         for piece in bytes.chunks(self.piece) {
             if self.buffered() >= HIGH_WATER {
@@ -104,7 +104,7 @@ impl LinkSender {
     }
 
     /// Gives what was sent at most a second to go out, then closes. Idempotent.
-    pub(crate) async fn close(&self) {
+    pub async fn close(&self) {
         self.open.channel.set_buffered_amount_low_threshold(0);
         let sent = |facts: &Facts| facts.state.is_over() || self.buffered() == 0;
         rt::timeout(FLUSH, self.open.connection.wait_for(sent)).await;
@@ -114,7 +114,7 @@ impl LinkSender {
 
 /// The receiving half.
 #[derive(Debug)]
-pub(crate) struct LinkReceiver {
+pub struct LinkReceiver {
     open: Rc<Open>,
     facts: watch::Receiver<Facts>,
     told_suspect: bool,
@@ -123,7 +123,7 @@ pub(crate) struct LinkReceiver {
 impl LinkReceiver {
     /// The next event; `None` once the link is closed or has failed. Loses nothing when dropped
     /// before it is ready, so it can stand in a `select!`.
-    pub(crate) async fn recv(&mut self) -> Option<LinkEvent> {
+    pub async fn recv(&mut self) -> Option<LinkEvent> {
         loop {
             let state = self.facts.borrow_and_update().state;
             if state == State::Violated {

@@ -36,7 +36,7 @@ impl fmt::Debug for Open {
 
 /// An open link. Dropping it closes it.
 #[derive(Debug)]
-pub(crate) struct Link {
+pub struct Link {
     open: Arc<Open>,
     terms: Terms,
 }
@@ -57,23 +57,23 @@ impl Link {
     }
 
     /// Whether we made the offer or the answer.
-    pub(crate) fn role(&self) -> Role {
+    pub fn role(&self) -> Role {
         self.terms.role
     }
 
     /// SHA-256 of our DTLS certificate, as in the description we sent.
-    pub(crate) fn local_fingerprint(&self) -> [u8; 32] {
+    pub fn local_fingerprint(&self) -> [u8; 32] {
         self.terms.local_fingerprint
     }
 
     /// SHA-256 of the other side's DTLS certificate, as in the description we got. The connection
     /// is with the holder of that certificate.
-    pub(crate) fn remote_fingerprint(&self) -> [u8; 32] {
+    pub fn remote_fingerprint(&self) -> [u8; 32] {
         self.terms.remote_fingerprint
     }
 
     /// The two directions. The link closes when both are dropped, or by [`LinkSender::close`].
-    pub(crate) fn split(self) -> (LinkSender, LinkReceiver) {
+    pub fn split(self) -> (LinkSender, LinkReceiver) {
         let state = self.open.state.clone();
         let sender = LinkSender {
             open: Arc::clone(&self.open),
@@ -92,7 +92,7 @@ impl Link {
 
 /// The sending half.
 #[derive(Debug)]
-pub(crate) struct LinkSender {
+pub struct LinkSender {
     open: Arc<Open>,
     piece: usize,
     /// Held while the pieces of one slice are sent, so that those of another don't mix in.
@@ -106,7 +106,7 @@ impl LinkSender {
     ///
     /// [`LinkError::Closed`] when the link is closed by either side. Some of the bytes may have
     /// been sent.
-    pub(crate) async fn send(&self, bytes: &[u8]) -> Result<(), LinkError> {
+    pub async fn send(&self, bytes: &[u8]) -> Result<(), LinkError> {
         let _turn = self.turn.lock().await;
         for piece in bytes.chunks(self.piece) {
             self.wait_for_room().await?;
@@ -117,7 +117,7 @@ impl LinkSender {
     }
 
     /// Bytes sent that the other side has not acknowledged.
-    pub(crate) async fn buffered(&self) -> Result<usize, LinkError> {
+    pub async fn buffered(&self) -> Result<usize, LinkError> {
         let outstanding = self.open.channel.outstanding_bytes().await;
         outstanding.map_err(|_| LinkError::Closed)
     }
@@ -141,7 +141,7 @@ impl LinkSender {
     }
 
     /// Gives what was sent at most a second to arrive, then closes. Idempotent.
-    pub(crate) async fn close(&self) {
+    pub async fn close(&self) {
         let _ = tokio::time::timeout(FLUSH, self.flushed()).await;
         self.open.connection.close().await;
     }
@@ -157,7 +157,7 @@ impl LinkSender {
 
 /// The receiving half.
 #[derive(Debug)]
-pub(crate) struct LinkReceiver {
+pub struct LinkReceiver {
     open: Arc<Open>,
     state: watch::Receiver<State>,
     told_suspect: bool,
@@ -167,7 +167,7 @@ pub(crate) struct LinkReceiver {
 impl LinkReceiver {
     /// The next event; `None` once the link is closed or has failed. Loses nothing when dropped
     /// before it is ready, so it can stand in a `select!`.
-    pub(crate) async fn recv(&mut self) -> Option<LinkEvent> {
+    pub async fn recv(&mut self) -> Option<LinkEvent> {
         while !self.ended {
             let state = *self.state.borrow_and_update();
             if state.is_over() {

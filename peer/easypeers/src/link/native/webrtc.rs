@@ -33,7 +33,7 @@ const PORT_TRIES: u32 = 4;
 
 /// Makes links. Cheap to clone; all clones share one DTLS certificate.
 #[derive(Clone)]
-pub(crate) struct Transport {
+pub struct Transport {
     inner: Arc<Inner>,
 }
 
@@ -63,7 +63,7 @@ impl Transport {
     /// [`LinkError::IceServer`] for a server that cannot be used, [`LinkError::Port`] when a port
     /// asked for is taken, [`LinkError::Address`] for an address that this host does not have,
     /// [`LinkError::NoAddress`] on a host without any.
-    pub(crate) async fn new(options: LinkOptions) -> Result<Self, LinkError> {
+    pub async fn new(options: LinkOptions) -> Result<Self, LinkError> {
         Self::with_deadline(options, OPEN).await
     }
 
@@ -106,7 +106,7 @@ impl Transport {
 
     /// Replaces the STUN and TURN servers, for links made from now on. Those that cannot be used
     /// are left out and told to the log.
-    pub(crate) fn set_ice_servers(&self, servers: Vec<IceServer>) {
+    pub fn set_ice_servers(&self, servers: Vec<IceServer>) {
         let relays = !matches!(self.inner.options.udp_ports, UdpPorts::One(_));
         let usable = servers.iter().filter_map(|server| server.usable(relays));
         let usable = usable.collect();
@@ -119,7 +119,7 @@ impl Transport {
     /// # Errors
     ///
     /// [`LinkError`] when there is no address, port or candidate to offer.
-    pub(crate) async fn offer(&self) -> Result<PendingOffer, LinkError> {
+    pub async fn offer(&self) -> Result<PendingOffer, LinkError> {
         // Ordered and reliable is the default (W3C WebRTC, section 6.2).
         self.offer_with(None).await
     }
@@ -137,7 +137,7 @@ impl Transport {
     /// # Errors
     ///
     /// [`LinkError::Sdp`] for an offer that is refused, and as [`Transport::offer`].
-    pub(crate) async fn answer(&self, offer: &str) -> Result<PendingAnswer, LinkError> {
+    pub async fn answer(&self, offer: &str) -> Result<PendingAnswer, LinkError> {
         let offer = Description::read(offer, Kind::Offer)?;
         let (connection, signals) = self.connect().await?;
         PendingAnswer::make(self, connection, signals, &offer).await
@@ -241,7 +241,7 @@ impl Transport {
     }
 
     /// Whether a TURN server is among the ICE servers.
-    pub(crate) fn has_relay(&self) -> bool {
+    pub fn has_relay(&self) -> bool {
         let servers = self.inner.ice_servers.lock();
         let servers = servers.unwrap_or_else(PoisonError::into_inner);
         let mut urls = servers.iter().flat_map(|server| &server.urls);
