@@ -1,5 +1,4 @@
-//! STUN and TURN servers: what a user or a tracker names. What links can use of it is said where they
-//! are made.
+//! STUN and TURN servers as a user or a tracker names them. `link` checks which of them it can use.
 //!
 //! The fields are those of `RTCIceServer` (W3C WebRTC, section 4.2.5); the URLs are those of
 //! RFC 7064 (STUN) and RFC 7065 (TURN).

@@ -1,5 +1,5 @@
-//! An open link: sending, receiving, closing. As the native one: bytes go out in messages of at
-//! most 16 KiB and wait while too many are on their way.
+//! An open link: sending, receiving, closing. Like the native one, it sends bytes in messages of at
+//! most 16 KiB and waits while too many are on their way.
 
 use std::rc::Rc;
 
@@ -12,7 +12,7 @@ use super::{LinkError, LinkEvent, Terms};
 use crate::link::{FLUSH, HIGH_WATER, LOW_WATER, MAX_PIECE};
 use crate::rt;
 
-/// What both halves hold; the last one that goes closes the connection.
+/// Shared by both halves. Dropping the last one closes the connection.
 #[derive(Debug)]
 struct Open {
     connection: Connection,
@@ -73,7 +73,7 @@ impl Link {
 pub struct LinkSender {
     open: Rc<Open>,
     piece: usize,
-    /// Held while the pieces of one slice are sent, so that those of another don't mix in.
+    /// Held while the pieces of one slice are sent, so the pieces of two slices do not mix.
     turn: Mutex<()>,
 }
 
@@ -103,7 +103,7 @@ impl LinkSender {
         self.open.channel.buffered_amount() as usize
     }
 
-    /// Gives what was sent at most a second to go out, then closes. Idempotent.
+    /// Waits at most a second until everything was sent, then closes. Idempotent.
     pub async fn close(&self) {
         self.open.channel.set_buffered_amount_low_threshold(0);
         let sent = |facts: &Facts| facts.state.is_over() || self.buffered() == 0;
@@ -122,14 +122,14 @@ pub struct LinkReceiver {
 
 impl LinkReceiver {
     /// The next event; `None` once the link is closed or has failed. Loses nothing when dropped
-    /// before it is ready, so it can stand in a `select!`.
+    /// before it is ready, so it can be used in a `select!`.
     pub async fn recv(&mut self) -> Option<LinkEvent> {
         loop {
             let state = self.facts.borrow_and_update().state;
             if state == State::Violated {
                 return None;
             }
-            // What arrived before the end is still handed out.
+            // Data that arrived before the end is still returned.
             if let Some(message) = self.open.connection.take() {
                 return Some(LinkEvent::Data(message));
             }

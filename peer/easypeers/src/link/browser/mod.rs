@@ -1,9 +1,9 @@
 //! Links over the page's `RTCPeerConnection`, which only this folder names.
 //!
-//! Offers and answers wait for all candidates (no trickle). A page learns of a neighbour's death by
-//! `connectionState`: Chromium closes no channel then. Chromium calls a channel that the other side made open
-//! before it is, and what is sent in that moment is lost without an error (seen with version 159): whoever answered
-//! speaks after whoever offered.
+//! Offers and answers wait for all candidates (no trickle). A page learns from `connectionState` that
+//! a neighbour is gone, because Chromium does not close the channel. Chromium also reports a channel
+//! made by the other side as open too early, and loses without an error what is sent at that moment
+//! (seen with version 159). So the side that answered waits for the first message of the other.
 //! Source: W3C WebRTC 1.0.
 
 mod channel;
@@ -30,7 +30,8 @@ use super::{
 };
 use crate::rt;
 
-/// Time for whoever offered to say something. Peers do at once; a channel that is silent for so long is open.
+/// Time for the side that offered to send something. Peers do so at once. A channel that is silent
+/// for this long is open.
 const FIRST_WORD: Duration = Duration::from_secs(1);
 
 impl From<JsValue> for LinkError {

@@ -1,8 +1,8 @@
 //! An open link: sending, receiving, closing.
 //!
-//! In go byte slices of any length, cut into messages of at most 16 KiB; out come the other side's
-//! messages in order. Sending waits above `HIGH_WATER` until `LOW_WATER` is reached; the stack
-//! stops reading from the network when about 512 messages wait here.
+//! Sends byte slices of any length in messages of at most 16 KiB, and receives the other side's
+//! messages in order. Sending waits above `HIGH_WATER` until `LOW_WATER` is reached. The stack stops
+//! reading from the network when about 512 messages wait here.
 
 use std::fmt;
 use std::sync::Arc;
@@ -19,7 +19,7 @@ use super::{FLUSH, HIGH_WATER, LOW_WATER, LinkError, LinkEvent, MAX_PIECE, Terms
 /// First and longest pause between two looks at a full send buffer.
 const LOOK_AGAIN: (Duration, Duration) = (Duration::from_millis(1), Duration::from_millis(50));
 
-/// What both halves hold; the last one that goes closes the connection.
+/// Shared by both halves. Dropping the last one closes the connection.
 struct Open {
     connection: Connection,
     channel: Arc<dyn DataChannel>,
@@ -95,7 +95,7 @@ impl Link {
 pub struct LinkSender {
     open: Arc<Open>,
     piece: usize,
-    /// Held while the pieces of one slice are sent, so that those of another don't mix in.
+    /// Held while the pieces of one slice are sent, so the pieces of two slices do not mix.
     turn: Mutex<()>,
 }
 
@@ -126,8 +126,8 @@ impl LinkSender {
         if self.buffered().await? < HIGH_WATER {
             return Ok(());
         }
-        // The stack wakes us below the high mark; from there on we look again, since its event for
-        // the low mark comes behind messages that may wait for a reader.
+        // The stack wakes us below the high mark. From there on we poll, because its event for the
+        // low mark is queued behind messages that may wait for a reader.
         let mut pause = LOOK_AGAIN.0;
         loop {
             let below = self.open.channel.writable().await;
@@ -140,7 +140,7 @@ impl LinkSender {
         }
     }
 
-    /// Gives what was sent at most a second to arrive, then closes. Idempotent.
+    /// Waits at most a second until everything sent has arrived, then closes. Idempotent.
     pub async fn close(&self) {
         let _ = tokio::time::timeout(FLUSH, self.flushed()).await;
         self.open.connection.close().await;
@@ -166,7 +166,7 @@ pub struct LinkReceiver {
 
 impl LinkReceiver {
     /// The next event; `None` once the link is closed or has failed. Loses nothing when dropped
-    /// before it is ready, so it can stand in a `select!`.
+    /// before it is ready, so it can be used in a `select!`.
     pub async fn recv(&mut self) -> Option<LinkEvent> {
         while !self.ended {
             let state = *self.state.borrow_and_update();
@@ -200,7 +200,7 @@ impl LinkReceiver {
         None
     }
 
-    /// What arrived before the end is still handed out.
+    /// Data that arrived before the end is still returned.
     fn last_words(&mut self, state: State) -> Option<LinkEvent> {
         if state == State::Violated {
             return self.end();

@@ -1,5 +1,5 @@
-//! Links that wait for the other side. In go our own description while candidates are found, and
-//! the other side's when it comes; out comes our complete description, then an open [`Link`].
+//! Links that wait for the other side. They gather candidates, give our complete description, take
+//! the other side's, and become an open [`Link`].
 
 use std::fmt;
 use std::sync::Arc;
@@ -50,7 +50,7 @@ impl Pending {
         self.gather().await?;
         let complete = self.connection.stack().local_description().await;
         let sdp = complete.ok_or(LinkError::Closed)?.sdp;
-        // The search may end without any: nobody could reach us.
+        // Without any candidate nobody could reach us.
         if !sdp.contains("\na=candidate:") {
             return Err(LinkError::NoCandidate);
         }
@@ -201,7 +201,7 @@ impl PendingOffer {
     /// # Errors
     ///
     /// [`LinkError::Sdp`] for an answer that is refused, [`LinkError::Timeout`] and
-    /// [`LinkError::Failed`] when the other side is not reached or is not who the answer says.
+    /// [`LinkError::Failed`] when the other side is not reached or has another certificate.
     pub async fn open(self, answer: &str) -> Result<Link, LinkError> {
         let Self { pending, channel } = self;
         match pending.apply(answer).await {

@@ -63,7 +63,7 @@ impl IceServer {
         }
     }
 
-    /// The URLs that can be used, as the stack wants them; the others are told to the log.
+    /// The URLs that can be used, as the stack wants them. The others are logged.
     pub(super) fn usable(&self, relays: bool) -> Option<RTCIceServer> {
         let usable = |url: &&String| {
             self.check_url(url, relays)

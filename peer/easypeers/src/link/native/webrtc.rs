@@ -1,5 +1,5 @@
-//! Making links. In go [`LinkOptions`] and the other side's description, out comes our own, and
-//! then an open [`Link`].
+//! Making links: from [`LinkOptions`] and the other side's description to our own description, and
+//! then an open [`Link`](super::Link).
 //!
 //! The settings, each of which was measured: see `docs/` for the figures.
 
@@ -28,7 +28,7 @@ use super::server::is_turn;
 use super::shared_port::SharedPort;
 use super::{HIGH_WATER, IceServer, LinkError, LinkOptions, OPEN, UdpPorts};
 
-/// Ports of a range that are tried for one link: that the first is lost to a race is rare.
+/// Ports of a range that are tried for one link. The first one is seldom lost to a race.
 const PORT_TRIES: u32 = 4;
 
 /// Makes links. Cheap to clone; all clones share one DTLS certificate.
@@ -56,7 +56,7 @@ impl fmt::Debug for Transport {
 }
 
 impl Transport {
-    /// Readies what all links share.
+    /// Prepares what all links share.
     ///
     /// # Errors
     ///
@@ -105,7 +105,7 @@ impl Transport {
     }
 
     /// Replaces the STUN and TURN servers, for links made from now on. Those that cannot be used
-    /// are left out and told to the log.
+    /// are left out and logged.
     pub fn set_ice_servers(&self, servers: Vec<IceServer>) {
         let relays = !matches!(self.inner.options.udp_ports, UdpPorts::One(_));
         let usable = servers.iter().filter_map(|server| server.usable(relays));
@@ -148,8 +148,8 @@ impl Transport {
         self.inner.open
     }
 
-    /// A connection of the stack, with sockets of its own. In a range, another link or program may
-    /// take the port between our look at it and the stack's; then another one is tried.
+    /// A connection of the stack, with sockets of its own. Another link or program may take a port of
+    /// the range between our check and the stack's use. Then another one is tried.
     async fn connect(&self) -> Result<(Connection, Signals), LinkError> {
         let mut left = match self.inner.options.udp_ports {
             UdpPorts::Range(_) => PORT_TRIES,
@@ -172,7 +172,7 @@ impl Transport {
         let mut settings = self.settings();
         let mut runtime = LinkRuntime::default();
         if !self.inner.shared.is_empty() {
-            // Our own, so that the shared port knows whose a STUN request is.
+            // The shared port tells by our user fragment which connection a STUN request is for.
             let (ufrag, password) = (ice_text(UFRAG), ice_text(PASSWORD));
             settings = settings.with_ice_credentials(ufrag.clone(), password);
             runtime.shared = Some((Arc::clone(&self.inner.shared), ufrag));
@@ -194,7 +194,7 @@ impl Transport {
         Ok((Connection::new(stack), signals))
     }
 
-    /// What the stack shall bind for one connection.
+    /// The addresses that the stack should bind for one connection.
     fn addresses(&self) -> Result<Vec<SocketAddr>, LinkError> {
         let Inner {
             options, shared, ..
@@ -217,9 +217,8 @@ impl Transport {
         addresses.into_iter().map(bind).collect()
     }
 
-    /// Our description as others shall see it: with the shared port, and with the public address
-    /// in place of our own. Loopback addresses stay, since they serve peers of the same host,
-    /// unless the family has no other.
+    /// Our description for other peers: with the shared port, and with the public address in place of
+    /// our own. Loopback addresses stay for peers on the same host, unless the family has no other.
     pub(super) fn told(&self, sdp: &str) -> String {
         let Inner {
             options, shared, ..
@@ -277,7 +276,7 @@ impl Transport {
 }
 
 fn new_certificate(crypto: &dyn RTCCryptoProvider) -> Result<RTCCertificate, LinkError> {
-    // A subject that says nothing, as browsers do.
+    // Browsers use such a subject too. It reveals nothing.
     let params = CertificateParams::new(vec!["webrtc".to_owned()]);
     let params = params.map_err(|_| LinkError::Failed)?;
     let scheme = SignatureScheme::EcdsaP256Sha256;
