@@ -1,4 +1,5 @@
-//! The command line: flags in, [`Options`] of the library out. Field docs are the help texts.
+//! The command line. Flags go in, the [`Options`] of the library come out. The docs of the fields
+//! are the help texts.
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
@@ -12,6 +13,7 @@ use easypeers::tracker::{PUBLIC_TRACKERS, TrackerUrl};
 use easypeers::{
     DEFAULT_MAX_PEERS, DEFAULT_TRACKER, IceServers, InfoHash, MAX_MAX_PEERS, MIN_MAX_PEERS, Options,
 };
+use easypeers_cli::duration;
 
 use super::ice;
 
@@ -20,45 +22,46 @@ Examples:
   peer                                      chat in the topic \"demo\", tracker on this machine
   peer garden --public                      chat in \"garden\" over the public trackers
   echo 'backup done' | peer ops             send one line and leave
-  peer ops --json </dev/null --stay         print what happens, one JSON object a line
+  peer ops --json </dev/null --stay         print events and messages, one JSON object per line
 
-What is typed is sent to everybody; /help lists the commands. Received messages go to standard \
-output, everything else to standard error. Ctrl-C, Ctrl-D or /quit leave.
+Every line you type goes to all peers of the topic. /help lists the commands. Received messages \
+go to standard output, everything else to standard error. Ctrl-C, Ctrl-D and /quit leave.
 
-SSL_CERT_FILE=FILE trusts the certificates of a PEM file for wss:// trackers, beside the public ones.
+Set SSL_CERT_FILE=FILE to trust the certificates in a PEM file for wss:// trackers, in addition \
+to the public ones.
 
-Exit status: 0 after leaving; 1 if the peer could not start, or lines from a pipe could not be \
-sent; 2 for a bad command line; 130 after a second Ctrl-C.";
+Exit status: 0 after leaving, 1 if the peer could not start or could not send a line from a pipe, \
+2 for a bad command line, 130 after a second Ctrl-C.";
 
-/// Chat with the peers of a topic, directly: no server stands between.
+/// Peer-to-peer chat by topic, with no server in between.
 ///
-/// Joins the mesh of TOPIC. Trackers introduce the peers to each other; messages then travel over
-/// WebRTC from peer to peer, encrypted.
+/// Joins the mesh of TOPIC. Trackers introduce the peers to each other. Messages then travel from
+/// peer to peer over WebRTC, encrypted.
 #[derive(Debug, Parser)]
 #[command(name = "peer", version, after_help = EXAMPLES)]
 pub(crate) struct Arguments {
-    /// What the mesh is about: peers with the same topic meet
+    /// Topic to join. Peers that join the same topic meet
     #[arg(default_value = "demo", value_parser = topic)]
     pub(crate) topic: String,
 
-    /// Tracker that introduces peers; repeatable, all are used at once [default: ws://localhost:3000]
+    /// Tracker that introduces peers. Repeat it to use several at once [default: ws://localhost:3000]
     #[arg(long = "tracker", value_name = "URL", value_parser = tracker)]
     pub(crate) trackers: Vec<TrackerUrl>,
 
-    /// Use the public trackers, beside those of --tracker
+    /// Use the public trackers, in addition to those of --tracker
     #[arg(long)]
     pub(crate) public: bool,
 
-    /// Links to keep
+    /// Links to keep to other peers
     #[arg(long, value_name = "N", default_value_t = DEFAULT_MAX_PEERS, value_parser = max_peers)]
     pub(crate) max_peers: usize,
 
-    /// Time between two announces, 1s to 1h, unless the tracker asks for another
+    /// Time between two announces, from 1s to 1h. A tracker may ask for another
     #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = timeout)]
     pub(crate) timeout: Duration,
 
-    /// Meet only peers that know this password, too. Others on this machine can read a command
-    /// line: the environment variable is safer
+    /// Only peers that use the same password can connect. Other users of this machine can read a
+    /// command line: the environment variable is safer
     #[arg(
         long,
         env = "EASYPEERS_PASSWORD",
@@ -67,51 +70,52 @@ pub(crate) struct Arguments {
     )]
     pub(crate) password: Option<String>,
 
-    /// Events and messages as JSON, one object a line
+    /// Print events and messages as JSON, one object per line
     #[arg(long)]
     pub(crate) json: bool,
 
-    /// Keep this peer's keys, and so its address, in a file; made if missing. Default: new keys
-    /// at every start
+    /// File that keeps this peer's keys, and with them its address. Created if it does not exist.
+    /// Default: new keys at every start
     #[arg(long, value_name = "FILE")]
     pub(crate) identity: Option<PathBuf>,
 
-    /// Join this swarm instead of the topic's: its infohash in 40 hex digits
+    /// Join the swarm with this infohash (40 hex digits) instead of the topic's
     #[arg(long, value_name = "HEX40", value_parser = identifier)]
     pub(crate) identifier: Option<InfoHash>,
 
-    /// Hear what was said before: up to 5 minutes, such as 90s or 5m
-    #[arg(long, value_name = "TIME", default_value = "0s", value_parser = history)]
+    /// How far back to replay messages from before joining, up to 5m
+    #[arg(long, value_name = "DURATION", default_value = "0s", value_parser = history)]
     pub(crate) history: Duration,
 
-    /// Speak to peers of Easypeers 1 as well. Nothing proves who wrote their messages
+    /// Connect to peers of Easypeers 1, too. Nothing proves who wrote their messages
     #[arg(long)]
     pub(crate) compat: bool,
 
-    /// Server that helps through NATs: stun:HOST[:PORT] or turn:USER:PASSWORD@HOST[:PORT];
-    /// repeatable. `%40` in a user or password is an @. Default: what the tracker names
+    /// STUN or TURN server, for links through NATs: stun:HOST[:PORT] or
+    /// turn:USER:PASSWORD@HOST[:PORT]. Repeatable. Write an @ in a user or password as %40.
+    /// Default: the servers that the tracker names
     #[arg(long = "ice-server", env = "EASYPEERS_ICE_SERVER", value_name = "URL",
           hide_env_values = true, value_parser = ice::parse)]
     pub(crate) ice_servers: Vec<IceServer>,
 
-    /// Use no STUN or TURN server but those of --ice-server
+    /// Use no STUN or TURN servers except those of --ice-server
     #[arg(long)]
     pub(crate) no_stun: bool,
 
-    /// Connect through TURN servers only: hides this host's address from other peers
+    /// Connect only through TURN servers, which hides this machine's address from other peers
     #[arg(long)]
     pub(crate) relay_only: bool,
 
-    /// UDP port for all links, which rules TURN servers out, or a range such as 40000-40100 with a
-    /// port for each link and offer. Default: any
+    /// UDP port for all links, or a range such as 40000-40100 with a port for each link and offer.
+    /// TURN servers need a range. Default: any
     #[arg(long, value_name = "N|N-M")]
     pub(crate) udp_port: Option<UdpPorts>,
 
-    /// Address of this host to use; repeatable. Default: all
+    /// Address of this machine to use for links. Repeatable. Default: all
     #[arg(long, value_name = "ADDRESS")]
     pub(crate) bind: Vec<IpAddr>,
 
-    /// Address that others reach this host by, when a NAT maps its ports one to one; repeatable
+    /// Address at which others reach this machine, if a NAT maps its ports one to one. Repeatable
     #[arg(long = "public-address", value_name = "ADDRESS")]
     pub(crate) public_addresses: Vec<IpAddr>,
 
@@ -119,8 +123,8 @@ pub(crate) struct Arguments {
     #[arg(long, env = "EASYPEERS_METRICS_LISTEN", value_name = "ADDRESS:PORT")]
     pub(crate) metrics_listen: Option<SocketAddr>,
 
-    /// Ask the peer that serves metrics at --metrics-listen on this machine whether it is healthy;
-    /// exit 0 if so
+    /// Ask the peer on this machine that serves metrics at --metrics-listen whether it is healthy,
+    /// and exit with 0 if it is
     #[arg(long, requires = "metrics_listen")]
     pub(crate) healthcheck: bool,
 
@@ -132,18 +136,18 @@ pub(crate) struct Arguments {
     #[arg(long)]
     pub(crate) man: bool,
 
-    /// Stay in the mesh when standard input ends
+    /// Stay in the mesh after standard input ends
     #[arg(long)]
     pub(crate) stay: bool,
 
-    /// What is logged to standard error: off, error, warn, info, debug or trace
+    /// Log level on standard error: off, error, warn, info, debug or trace
     #[arg(long, env = "EASYPEERS_LOG_LEVEL", value_name = "LEVEL", default_value = "warn",
-          value_parser = log)]
+          value_parser = log_level)]
     pub(crate) log_level: String,
 }
 
 impl Arguments {
-    /// Every tracker to use, once.
+    /// All trackers to use, each once.
     pub(crate) fn all_trackers(&self) -> Vec<TrackerUrl> {
         let public = PUBLIC_TRACKERS.iter().filter(|_| self.public);
         let public = public.filter_map(|url| tracker(url).ok());
@@ -184,7 +188,7 @@ impl Arguments {
 
 fn topic(text: &str) -> Result<String, String> {
     match text {
-        "" => Err("a topic has at least one character".to_owned()),
+        "" => Err("a topic needs at least one character".to_owned()),
         text => Ok(text.to_owned()),
     }
 }
@@ -196,13 +200,13 @@ fn tracker(text: &str) -> Result<TrackerUrl, String> {
 fn max_peers(text: &str) -> Result<usize, String> {
     let range = MIN_MAX_PEERS..=MAX_MAX_PEERS;
     let number = text.parse().ok().filter(|number| range.contains(number));
-    number.ok_or_else(|| format!("from {MIN_MAX_PEERS} to {MAX_MAX_PEERS}"))
+    number.ok_or_else(|| format!("expected a number from {MIN_MAX_PEERS} to {MAX_MAX_PEERS}"))
 }
 
 fn timeout(text: &str) -> Result<Duration, String> {
     let timeout = duration(text)?;
     if !(Duration::from_secs(1)..=Duration::from_secs(3600)).contains(&timeout) {
-        return Err("from 1s to 1h".to_owned());
+        return Err("expected a duration from 1s to 1h".to_owned());
     }
     Ok(timeout)
 }
@@ -210,33 +214,20 @@ fn timeout(text: &str) -> Result<Duration, String> {
 fn history(text: &str) -> Result<Duration, String> {
     let history = duration(text)?;
     if history > Duration::from_secs(300) {
-        return Err("at most 5m: members keep no more".to_owned());
+        return Err("peers keep messages for 5m at most".to_owned());
     }
     Ok(history)
 }
 
-fn duration(text: &str) -> Result<Duration, String> {
-    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
-    let unit = match &text[digits.len()..] {
-        "ms" => 0.001,
-        "" | "s" => 1.0,
-        "m" | "min" => 60.0,
-        "h" => 3600.0,
-        _ => return Err("use a number with ms, s, m or h, such as 90s".to_owned()),
-    };
-    let number = f64::from_str(digits).map_err(|_| "use a number with ms, s, m or h".to_owned())?;
-    Duration::try_from_secs_f64(number * unit).map_err(|error| error.to_string())
-}
-
 fn identifier(text: &str) -> Result<InfoHash, String> {
     text.parse()
-        .map_err(|_| "an infohash has 40 hex digits".to_owned())
+        .map_err(|_| "expected an infohash of 40 hex digits".to_owned())
 }
 
-fn log(text: &str) -> Result<String, String> {
+fn log_level(text: &str) -> Result<String, String> {
     tracing_subscriber::EnvFilter::try_new(text)
         .map(|_| text.to_owned())
-        .map_err(|_| "use off, error, warn, info, debug or trace".to_owned())
+        .map_err(|_| "expected off, error, warn, info, debug or trace".to_owned())
 }
 
 #[cfg(test)]
@@ -319,7 +310,7 @@ mod tests {
         assert_eq!(arguments.identity.unwrap().to_str(), Some("me"));
         assert_eq!(arguments.metrics_listen.unwrap().port(), 0);
         let IceServers::Only(servers) = options.ice_servers else {
-            panic!("not the given server");
+            panic!("the given server is not used");
         };
         assert_eq!(servers[0].urls, ["stun:192.0.2.1:3478"]);
     }
@@ -353,7 +344,7 @@ mod tests {
             (&["--max-peers", "65"], "from 2 to 64"),
             (&["--max-peers", "six"], "from 2 to 64"),
             (&["--timeout", "0s"], "from 1s to 1h"),
-            (&["--timeout", "5 d"], "such as 90s"),
+            (&["--timeout", "5 parsecs"], "such as 90s"),
             (
                 &["--tracker", "http://localhost"],
                 "expected ws://HOST:PORT",

@@ -1,4 +1,4 @@
-//! The loop between what is typed, what the mesh brings and what is printed.
+//! The chat loop: typed lines go to the mesh, events of the mesh go to the output.
 
 use std::collections::VecDeque;
 use std::io;
@@ -21,14 +21,14 @@ use super::metrics;
 use super::output::Output;
 use super::supervisor;
 
-/// Messages of ours that wait for a link or a receipt; nothing is read from a pipe beyond that.
-const WAITING: usize = 32;
+/// The most messages that may wait for a link or a receipt. With more, no line is read from a pipe.
+const MAX_PENDING: usize = 32;
 
-/// Addresses remembered for `/msg`.
-const SEEN: usize = 1024;
+/// The most addresses that are remembered for `/msg`.
+const MAX_SEEN: usize = 1024;
 
-/// How a message of ours ended.
-enum Done {
+/// What became of a message that this peer sent.
+enum Outcome {
     Broadcast(Result<MessageId, SendError>),
     Direct(PeerId, Result<Receipt, SendError>),
 }
@@ -37,22 +37,23 @@ struct Chat {
     peer: Easypeers,
     topic: String,
     output: Output,
-    waiting: FuturesUnordered<Pin<Box<dyn Future<Output = Done> + Send>>>,
-    /// Members that were heard of, the latest last.
+    pending: FuturesUnordered<Pin<Box<dyn Future<Output = Outcome> + Send>>>,
+    /// Members that connected or sent a message, the latest last.
     seen: VecDeque<PeerId>,
-    shown: Option<Status>,
-    /// Something could not be sent.
+    /// The status that was printed last.
+    printed: Option<Status>,
+    /// Whether something could not be sent. Then the exit status is 1.
     failed: bool,
 }
 
 /// What to do after a line.
 #[derive(PartialEq, Eq)]
 enum Next {
-    Go,
+    Continue,
     Leave,
 }
 
-/// Ctrl-C and what service managers send.
+/// The signals that end the chat: Ctrl-C, and those of service managers and closed terminals.
 struct Signals {
     interrupt: Signal,
     terminate: Signal,
@@ -77,7 +78,7 @@ impl Signals {
     }
 }
 
-/// Joins, talks and leaves.
+/// Joins the mesh, chats, and leaves it.
 pub(crate) async fn run(
     arguments: &Arguments,
     identity: Option<Arc<Identity>>,
@@ -100,32 +101,32 @@ pub(crate) async fn run(
     let mut chat = Chat {
         topic: arguments.topic.clone(),
         output: Output::new(Arc::clone(console), arguments.json),
-        waiting: FuturesUnordered::new(),
+        pending: FuturesUnordered::new(),
         seen: VecDeque::new(),
-        shown: None,
+        printed: None,
         failed: false,
         peer,
     };
     supervisor::ready();
     let watchdog = tokio::spawn(supervisor::watchdog(chat.peer.clone()));
-    let ended = chat.talk(typed, &mut signals, arguments.stay).await;
+    let result = chat.run_loop(typed, &mut signals, arguments.stay).await;
     watchdog.abort();
     supervisor::stopping();
     tokio::select! {
         () = chat.peer.close() => {}
         () = signals.next() => return Ok(ExitCode::from(130)),
     }
-    match ended {
+    match result {
         Ok(()) if chat.failed => Ok(ExitCode::FAILURE),
         Ok(()) => Ok(ExitCode::SUCCESS),
-        // Whoever read the messages wants no more of them.
+        // The program that read the messages wants no more of them.
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(ExitCode::SUCCESS),
         Err(error) => Err(error).context("cannot write to standard output"),
     }
 }
 
 impl Chat {
-    async fn talk(
+    async fn run_loop(
         &mut self,
         mut typed: mpsc::Receiver<Typed>,
         signals: &mut Signals,
@@ -141,14 +142,14 @@ impl Chat {
                     Some(event) => self.on_event(&event)?,
                     None => return Ok(()),
                 },
-                Some(done) = self.waiting.next() => self.on_done(done)?,
-                line = typed.recv(), if reading && self.waiting.len() < WAITING => match line {
+                Some(outcome) = self.pending.next() => self.on_outcome(outcome)?,
+                line = typed.recv(), if reading && self.pending.len() < MAX_PENDING => match line {
                     Some(Typed::Line(line)) => {
                         if self.on_line(&line).await? == Next::Leave {
                             return Ok(());
                         }
                     }
-                    Some(Typed::Bad(why)) => {
+                    Some(Typed::Unsendable(why)) => {
                         self.failed = true;
                         self.output.error(why)?;
                     }
@@ -161,7 +162,7 @@ impl Chat {
                 },
                 () = signals.next() => return Ok(()),
             }
-            if !reading && !stay && self.waiting.is_empty() {
+            if !reading && !stay && self.pending.is_empty() {
                 return Ok(());
             }
         }
@@ -177,32 +178,32 @@ impl Chat {
         self.output.event(event)
     }
 
-    /// Shows a state, unless it is the one that was shown last: that of the start may come as an event
-    /// too.
+    /// Prints a status, unless it was the last one printed: the first status may arrive again as an
+    /// event.
     fn on_state(&mut self, status: &Status) -> io::Result<()> {
-        if self.shown.as_ref() == Some(status) {
+        if self.printed.as_ref() == Some(status) {
             return Ok(());
         }
-        self.shown = Some(status.clone());
+        self.printed = Some(status.clone());
         self.output.state(status)
     }
 
     fn note_seen(&mut self, peer: PeerId) {
         self.seen.retain(|seen| *seen != peer);
-        if self.seen.len() == SEEN {
+        if self.seen.len() == MAX_SEEN {
             self.seen.pop_front();
         }
         self.seen.push_back(peer);
     }
 
-    fn on_done(&mut self, done: Done) -> io::Result<()> {
-        match done {
-            Done::Broadcast(Ok(id)) => self.output.sent(id),
-            Done::Direct(to, Ok(receipt)) => {
+    fn on_outcome(&mut self, outcome: Outcome) -> io::Result<()> {
+        match outcome {
+            Outcome::Broadcast(Ok(id)) => self.output.sent(id),
+            Outcome::Direct(to, Ok(receipt)) => {
                 self.failed |= matches!(receipt, Receipt::Unreachable | Receipt::Timeout);
                 self.output.receipt(to, receipt)
             }
-            Done::Broadcast(Err(error)) | Done::Direct(_, Err(error)) => {
+            Outcome::Broadcast(Err(error)) | Outcome::Direct(_, Err(error)) => {
                 self.failed = true;
                 self.output.error(&format!("not sent: {error}"))
             }
@@ -212,15 +213,15 @@ impl Chat {
     async fn on_line(&mut self, line: &str) -> io::Result<Next> {
         match line::parse(line) {
             Ok(Line::Empty) => {}
-            Ok(Line::Say(text)) => {
+            Ok(Line::Broadcast(text)) => {
                 let peer = self.peer.clone();
-                self.start(async move { Done::Broadcast(peer.send(text).await) })
+                self.start(async move { Outcome::Broadcast(peer.send(text).await) })
                     .await?;
             }
             Ok(Line::Direct { to, text }) => match self.resolve(&to) {
                 Ok(to) => {
                     let peer = self.peer.clone();
-                    let sent = async move { Done::Direct(to, peer.send_to(to, text).await) };
+                    let sent = async move { Outcome::Direct(to, peer.send_to(to, text).await) };
                     self.start(sent).await?;
                 }
                 Err(why) => {
@@ -237,20 +238,20 @@ impl Chat {
                 self.output.error(&error.to_string())?;
             }
         }
-        Ok(Next::Go)
+        Ok(Next::Continue)
     }
 
-    /// Starts sending before the next line is read, so that lines arrive in the order they were
-    /// typed in; whether and how it ends is awaited beside everything else.
+    /// Starts sending before the next line is read, because lines have to arrive in the order in
+    /// which they were typed. The outcome is awaited in the loop.
     async fn start(
         &mut self,
-        sending: impl Future<Output = Done> + Send + 'static,
+        sending: impl Future<Output = Outcome> + Send + 'static,
     ) -> io::Result<()> {
-        let mut sending: Pin<Box<dyn Future<Output = Done> + Send>> = Box::pin(sending);
+        let mut sending: Pin<Box<dyn Future<Output = Outcome> + Send>> = Box::pin(sending);
         match futures_util::poll!(sending.as_mut()) {
-            std::task::Poll::Ready(done) => self.on_done(done),
+            std::task::Poll::Ready(outcome) => self.on_outcome(outcome),
             std::task::Poll::Pending => {
-                self.waiting.push(sending);
+                self.pending.push(sending);
                 Ok(())
             }
         }
@@ -261,11 +262,11 @@ impl Chat {
             Address::Full(peer) => return Ok(*peer),
             Address::Prefix(prefix) => prefix,
         };
-        let mut fitting = self
+        let mut matching = self
             .seen
             .iter()
             .filter(|peer| peer.to_string().starts_with(prefix));
-        match (fitting.next(), fitting.next()) {
+        match (matching.next(), matching.next()) {
             (Some(peer), None) => Ok(*peer),
             (None, _) => Err(format!(
                 "no peer seen here has an address that starts with {prefix}"

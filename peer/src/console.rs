@@ -1,5 +1,5 @@
-//! Where lines go: messages to standard output, everything else to standard error, and both above
-//! the prompt while a line is being edited.
+//! Prints lines: messages to standard output, everything else to standard error. While a line is
+//! being edited, both are printed above the prompt.
 
 use std::fmt;
 use std::io::{self, IsTerminal, Write};
@@ -12,27 +12,28 @@ pub(crate) type Printer = Box<dyn FnMut(String) + Send>;
 
 pub(crate) struct Console {
     printer: Option<Mutex<Printer>>,
-    /// Whether people read standard output, not a program.
-    pub(crate) for_people: bool,
-    /// Of the terminal that lines are typed on, before the editor changed them.
+    /// Whether standard output is a terminal. If not, a program reads it.
+    pub(crate) is_terminal: bool,
+    /// The modes of the terminal before the editor changed them.
     modes: Option<Termios>,
 }
 
 impl fmt::Debug for Console {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Console")
-            .field("for_people", &self.for_people)
+            .field("is_terminal", &self.is_terminal)
             .finish_non_exhaustive()
     }
 }
 
 impl Console {
-    /// To be made before an editor changes the terminal's modes; `editor` makes its printer.
+    /// Remembers the terminal's modes, then calls `editor`, which may change them and returns the
+    /// editor's printer.
     pub(crate) fn new<E>(editor: impl FnOnce() -> Result<Option<Printer>, E>) -> Result<Self, E> {
         let modes = tcgetattr(io::stdin()).ok();
         Ok(Self {
             printer: editor()?.map(Mutex::new),
-            for_people: io::stdout().is_terminal(),
+            is_terminal: io::stdout().is_terminal(),
             modes,
         })
     }
@@ -42,9 +43,9 @@ impl Console {
         self.printer.is_some()
     }
 
-    /// A line on standard output.
+    /// Prints a line on standard output.
     pub(crate) fn line(&self, text: &str) -> io::Result<()> {
-        if self.for_people && self.print(text) {
+        if self.is_terminal && self.print(text) {
             return Ok(());
         }
         let mut out = io::stdout().lock();
@@ -52,7 +53,7 @@ impl Console {
         out.flush()
     }
 
-    /// A line on standard error. That nobody reads it must not stop a peer.
+    /// Prints a line on standard error. Errors are ignored: a peer goes on when nothing reads it.
     pub(crate) fn note(&self, text: &str) {
         if !(io::stderr().is_terminal() && self.print(text)) {
             let _ = writeln!(io::stderr().lock(), "{text}");
@@ -68,17 +69,17 @@ impl Console {
         true
     }
 
-    /// Gives the terminal its modes back: the editor is left in the middle of a line.
+    /// Restores the terminal's modes, because the editor is left in the middle of a line.
     pub(crate) fn restore(&self) {
         if let (Some(_), Some(modes)) = (&self.printer, &self.modes) {
             let _ = tcsetattr(io::stdin(), OptionalActions::Now, modes);
-            // The next prompt of the shell starts on a line of its own.
+            // The shell's next prompt should start on a new line.
             let _ = writeln!(io::stderr().lock());
         }
     }
 }
 
-/// Writes log lines, each handed over whole.
+/// Writes log lines. Each call of `write` gets a whole line.
 #[derive(Debug)]
 pub(crate) struct LogWriter(pub(crate) Arc<Console>);
 

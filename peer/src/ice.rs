@@ -1,12 +1,11 @@
-//! `--ice-server`: `stun:HOST[:PORT]` and `turn:USER:PASSWORD@HOST[:PORT]`, the forms of RFC 7064
+//! `--ice-server`: `stun:HOST[:PORT]` and `turn:USER:PASSWORD@HOST[:PORT]`, the URLs of RFC 7064
 //! and RFC 7065 with the credentials of a TURN server in front of its host. User and password may
-//! hold percent-encoded bytes (RFC 3986), so that a password may contain `@`; an IPv6 address
-//! stands in brackets.
+//! hold percent-encoded bytes (RFC 3986), because a password may contain `@`. An IPv6 address needs
+//! brackets.
 
 use easypeers::link::IceServer;
-
-/// The port of STUN and TURN (RFC 8489).
-const PORT: u16 = 3478;
+use easypeers_proto::ice::IceUrl;
+use percent_encoding::percent_decode_str;
 
 const FORMS: &str = "use stun:HOST[:PORT] or turn:USER:PASSWORD@HOST[:PORT]";
 
@@ -15,17 +14,17 @@ pub(crate) fn parse(text: &str) -> Result<IceServer, String> {
     let (scheme, rest) = text.split_once(':').ok_or_else(|| FORMS.to_owned())?;
     match scheme {
         "stun" => Ok(IceServer {
-            urls: vec![url("stun", rest)?],
+            urls: vec![url(text)?],
             username: None,
             credential: None,
         }),
         "turn" => {
-            // The last @ ends the credentials, so that one typed unencoded is understood too.
+            // The last @ ends the credentials. A password with an @ typed as it is works, too.
             let missing = || "a TURN server needs turn:USER:PASSWORD@HOST[:PORT]".to_owned();
             let (credentials, host) = rest.rsplit_once('@').ok_or_else(missing)?;
             let (user, password) = credentials.split_once(':').ok_or_else(missing)?;
             Ok(IceServer {
-                urls: vec![url("turn", host)?],
+                urls: vec![url(&format!("turn:{host}"))?],
                 username: Some(decoded(user)?),
                 credential: Some(decoded(password)?),
             })
@@ -35,51 +34,26 @@ pub(crate) fn parse(text: &str) -> Result<IceServer, String> {
     }
 }
 
-fn url(scheme: &str, authority: &str) -> Result<String, String> {
-    let bracket_end = authority.rfind(']').map_or(0, |at| at + 1);
-    let (host, port) = match authority[bracket_end..].rfind(':') {
-        None => (authority, PORT),
-        Some(at) => {
-            let (host, port) = authority.split_at(bracket_end + at);
-            let port = port[1..].parse().ok().filter(|port| *port != 0);
-            (
-                host,
-                port.ok_or_else(|| "the port is from 1 to 65535".to_owned())?,
-            )
-        }
-    };
-    let allowed = |c: char| c.is_alphanumeric() || matches!(c, '.' | '-' | '_');
-    let name = !host.is_empty() && host.chars().all(allowed);
-    let literal = || {
-        let inner = host
-            .strip_prefix('[')
-            .and_then(|rest| rest.strip_suffix(']'));
-        inner.is_some_and(|inner| inner.parse::<std::net::Ipv6Addr>().is_ok())
-    };
-    if name || literal() {
-        Ok(format!("{scheme}:{host}:{port}"))
-    } else {
-        Err(FORMS.to_owned())
-    }
+/// The URL with its port.
+fn url(text: &str) -> Result<String, String> {
+    let read = text.parse::<IceUrl>();
+    read.map(|url| url.to_string())
+        .map_err(|error| format!("{error}; {FORMS}"))
 }
 
-/// Undoes percent-encoding.
+/// Undoes percent-encoding. The crate passes a `%` through that starts no two hex digits, which
+/// would send a wrong password without a word.
 fn decoded(text: &str) -> Result<String, String> {
-    let wrong = || "user and password: % starts two hex digits, %25 is a %".to_owned();
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.bytes();
-    while let Some(byte) = rest.next() {
-        if byte != b'%' {
-            bytes.push(byte);
-            continue;
-        }
-        let mut digit = || rest.next().and_then(|byte| char::from(byte).to_digit(16));
-        match (digit(), digit()) {
-            (Some(high), Some(low)) => bytes.push((high << 4 | low) as u8),
-            _ => return Err(wrong()),
-        }
+    let wrong = || "in a user or password, % needs two hex digits behind it; %25 is a %".to_owned();
+    let is_hex = |at: &str| {
+        let digits = at.as_bytes().get(..2);
+        digits.is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit))
+    };
+    if !text.split('%').skip(1).all(is_hex) {
+        return Err(wrong());
     }
-    String::from_utf8(bytes).map_err(|_| wrong())
+    let bytes = percent_decode_str(text);
+    bytes.decode_utf8().map(String::from).map_err(|_| wrong())
 }
 
 #[cfg(test)]
@@ -125,6 +99,9 @@ mod tests {
             "turn:user@h",
             "turn:a:%4@h",
             "turn:a:%ff@h",
+            "stun:h?transport=udp",
+            "turn:a:%zz@h",
+            "turn:a:%+1@h",
             "turns:a:b@h",
             "stuns:h",
             "https://h",

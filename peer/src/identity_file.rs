@@ -1,4 +1,4 @@
-//! A peer's keys in a file that only its owner can read.
+//! Keeps a peer's keys in a file that only its owner can read.
 
 use std::fs::{self, OpenOptions};
 use std::io::{ErrorKind, Write};
@@ -10,7 +10,7 @@ use anyhow::{Context, bail};
 use easypeers::Identity;
 use zeroize::Zeroizing;
 
-/// Reads the keys, or makes new ones if there is no such file.
+/// Reads the keys, or creates the file with new ones if it does not exist.
 pub(crate) fn load(path: &Path) -> anyhow::Result<Arc<Identity>> {
     let named = || format!("identity file {}", path.display());
     let metadata = match fs::metadata(path) {
@@ -22,9 +22,10 @@ pub(crate) fn load(path: &Path) -> anyhow::Result<Arc<Identity>> {
     };
     if metadata.mode() & 0o077 != 0 {
         bail!(
-            "{}: others can read it (mode {:o}); it is a secret: chmod 600",
+            "{}: other users can read it (mode {:o}), but it holds a secret; run chmod 600 {}",
             named(),
-            metadata.mode() & 0o777
+            metadata.mode() & 0o777,
+            path.display()
         );
     }
     let text = Zeroizing::new(fs::read_to_string(path).with_context(named)?);
@@ -35,7 +36,8 @@ fn create(path: &Path) -> anyhow::Result<Arc<Identity>> {
     let mut seed = Zeroizing::new([0; 32]);
     rand::fill(&mut *seed);
     let identity = Identity::from_seed(&seed);
-    // Never half a file under the name, and never another's: a link fails where the name exists.
+    // The file appears under its name only when it is complete, and replaces no other: a hard link
+    // fails if the name exists.
     let mut draft = path.as_os_str().to_owned();
     draft.push(format!(".{}.new", std::process::id()));
     let draft = Path::new(&draft);
@@ -61,7 +63,7 @@ mod tests {
 
     use super::*;
 
-    /// A folder of its own that is removed in the end.
+    /// A new folder, removed when dropped.
     struct Folder(PathBuf);
 
     impl Folder {
@@ -93,7 +95,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_others_can_read_or_that_is_none_is_refused() {
+    fn a_file_that_others_can_read_or_that_holds_no_keys_is_refused() {
         let folder = Folder::new("identity-refused");
         let path = folder.0.join("me");
         load(&path).unwrap();

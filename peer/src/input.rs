@@ -1,5 +1,5 @@
-//! What is typed: with a line editor on a terminal, as plain lines from a pipe. Read by a thread of
-//! its own, since a read cannot be given up.
+//! Reads what is typed: with a line editor on a terminal, as plain lines from a pipe. A thread of
+//! its own reads, because a blocking read cannot be cancelled.
 
 use std::io::{self, BufRead, IsTerminal, Read};
 use std::sync::Arc;
@@ -13,40 +13,41 @@ use tokio::sync::mpsc;
 
 use super::console::{Console, Printer};
 
-/// Lines read ahead.
-const AHEAD: usize = 16;
+/// The most lines that are read ahead.
+const READ_AHEAD: usize = 16;
 
-/// Lines that the arrow keys bring back.
+/// The most lines that the arrow keys bring back.
 const HISTORY: usize = 1000;
 
 const PROMPT: &str = "> ";
 
-/// What came from standard input. After anything but a line or a bad one, nothing more comes.
+/// What was read from standard input. Nothing follows `End`, `Interrupt` and `Failed`.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Typed {
     Line(String),
-    /// A line that cannot be sent, and why.
-    Bad(&'static str),
+    /// A line that cannot be sent, and the reason.
+    Unsendable(&'static str),
     /// Ctrl-D, or the end of a pipe.
     End,
     /// Ctrl-C in the editor.
     Interrupt,
+    /// Standard input cannot be read, and the reason.
     Failed(String),
 }
 
-/// Starts reading. JSON is for scripts: no prompt then.
+/// Starts reading. With `json` there is no prompt, because a script reads the output.
 pub(crate) fn open(json: bool) -> anyhow::Result<(Arc<Console>, mpsc::Receiver<Typed>)> {
-    let (sender, typed) = mpsc::channel(AHEAD);
+    let (sender, typed) = mpsc::channel(READ_AHEAD);
     let edits = !json && io::stdin().is_terminal() && io::stdout().is_terminal();
     let mut editor = None;
     let console = Console::new(|| {
         if !edits {
             return Ok(None);
         }
-        let mut made = new_editor()?;
-        let mut printer = made.create_external_printer()?;
-        editor = Some(made);
-        // A terminal that is gone ends the peer by its own signal.
+        let mut new = new_editor()?;
+        let mut printer = new.create_external_printer()?;
+        editor = Some(new);
+        // When the terminal is closed, its signal ends the peer. The error does not matter.
         let print: Printer = Box::new(move |text| drop(printer.print(text)));
         Ok::<_, ReadlineError>(Some(print))
     })
@@ -54,10 +55,10 @@ pub(crate) fn open(json: bool) -> anyhow::Result<(Arc<Console>, mpsc::Receiver<T
     std::thread::Builder::new()
         .name("input".to_owned())
         .spawn(move || match editor {
-            Some(editor) => edit(editor, &sender),
-            None => read(io::stdin().lock(), &sender),
+            Some(editor) => edit_lines(editor, &sender),
+            None => read_lines(io::stdin().lock(), &sender),
         })
-        .context("cannot start a thread")?;
+        .context("cannot start the thread that reads standard input")?;
     Ok((Arc::new(console), typed))
 }
 
@@ -69,7 +70,7 @@ fn new_editor() -> Result<LineEditor, ReadlineError> {
     Editor::with_history(config, history)
 }
 
-fn edit(mut editor: LineEditor, sender: &mpsc::Sender<Typed>) {
+fn edit_lines(mut editor: LineEditor, sender: &mpsc::Sender<Typed>) {
     loop {
         let typed = match editor.readline(PROMPT) {
             Ok(line) => {
@@ -89,25 +90,25 @@ fn edit(mut editor: LineEditor, sender: &mpsc::Sender<Typed>) {
     }
 }
 
-fn read(mut from: impl BufRead, sender: &mpsc::Sender<Typed>) {
+fn read_lines(mut from: impl BufRead, sender: &mpsc::Sender<Typed>) {
     loop {
-        let typed = next(&mut from);
-        let last = !matches!(typed, Typed::Line(_) | Typed::Bad(_));
+        let typed = read_line(&mut from);
+        let last = !matches!(typed, Typed::Line(_) | Typed::Unsendable(_));
         if sender.blocking_send(typed).is_err() || last {
             return;
         }
     }
 }
 
-fn next(from: &mut impl BufRead) -> Typed {
+fn read_line(from: &mut impl BufRead) -> Typed {
     let mut line = Vec::new();
-    // Room for a command before the largest message.
+    // A command may stand in front of the largest message.
     let most = MAX_MESSAGE as u64 + 1024;
     match from.by_ref().take(most).read_until(b'\n', &mut line) {
         Ok(0) => return Typed::End,
         Ok(read) if read as u64 == most && line.last() != Some(&b'\n') => {
-            return match skip(from) {
-                Ok(()) => Typed::Bad("the line is longer than 16 MiB; not sent"),
+            return match skip_line(from) {
+                Ok(()) => Typed::Unsendable("the line is longer than 16 MiB; not sent"),
                 Err(error) => Typed::Failed(error.to_string()),
             };
         }
@@ -119,12 +120,12 @@ fn next(from: &mut impl BufRead) -> Typed {
     }
     match String::from_utf8(line) {
         Ok(line) => Typed::Line(line),
-        Err(_) => Typed::Bad("the line is not UTF-8; not sent"),
+        Err(_) => Typed::Unsendable("the line is not UTF-8; not sent"),
     }
 }
 
-/// Drops the rest of a line.
-fn skip(from: &mut impl BufRead) -> io::Result<()> {
+/// Skips the rest of a line.
+fn skip_line(from: &mut impl BufRead) -> io::Result<()> {
     loop {
         let buffer = from.fill_buf()?;
         let end = buffer.iter().position(|byte| *byte == b'\n');
@@ -144,9 +145,9 @@ mod tests {
         let mut from = bytes;
         let mut typed = Vec::new();
         loop {
-            match next(&mut from) {
+            match read_line(&mut from) {
                 Typed::End => return typed,
-                next => typed.push(next),
+                line => typed.push(line),
             }
         }
     }
@@ -160,7 +161,7 @@ mod tests {
         );
         assert_eq!(all(b""), []);
         let typed = all(b"\xff\nafter\n");
-        assert!(matches!(typed[0], Typed::Bad(_)));
+        assert!(matches!(typed[0], Typed::Unsendable(_)));
         assert_eq!(typed[1], line("after"));
     }
 
@@ -169,6 +170,6 @@ mod tests {
         let mut bytes = vec![b'a'; MAX_MESSAGE + 5000];
         bytes.extend_from_slice(b"\nafter\n");
         let typed = all(&bytes);
-        assert!(matches!(typed[..], [Typed::Bad(_), Typed::Line(_)]));
+        assert!(matches!(typed[..], [Typed::Unsendable(_), Typed::Line(_)]));
     }
 }

@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
+use data_encoding::HEXLOWER;
 use easypeers::{Data, Easypeers, Message, PeerInfo, Stats, Status, TrackerInfo};
 use serde::Serialize;
 
-/// An event as JSON. Field names are a contract with scripts.
+/// An event as JSON. Scripts depend on the field names.
 #[derive(Debug, Serialize)]
 #[serde(tag = "event", rename_all = "lowercase")]
 pub(crate) enum Line {
@@ -16,7 +17,7 @@ pub(crate) enum Line {
     Message {
         from: String,
         data: String,
-        /// Of binary data, which is written in hex digits.
+        /// `hex` for binary data, which is written in hex digits. Absent for text.
         #[serde(skip_serializing_if = "Option::is_none")]
         encoding: Option<&'static str>,
         direct: bool,
@@ -96,10 +97,7 @@ pub(crate) struct Tracker {
 pub(crate) fn message(message: &Message) -> Line {
     let (data, encoding) = match &message.data {
         Data::Text(text) => (text.to_string(), None),
-        Data::Binary(bytes) => {
-            let digits = bytes.iter().map(|byte| format!("{byte:02x}"));
-            (digits.collect(), Some("hex"))
-        }
+        Data::Binary(bytes) => (HEXLOWER.encode(bytes), Some("hex")),
     };
     Line::Message {
         from: message.from.to_string(),
@@ -112,7 +110,7 @@ pub(crate) fn message(message: &Message) -> Line {
     }
 }
 
-/// What `/peers` shows.
+/// The answer to `/peers`.
 pub(crate) fn peers(peers: &[PeerInfo]) -> Line {
     Line::Peers {
         peers: peers.iter().map(neighbor).collect(),
@@ -129,7 +127,7 @@ fn neighbor(peer: &PeerInfo) -> Neighbor {
     }
 }
 
-/// What `/info` shows.
+/// The answer to `/info`.
 pub(crate) fn info(topic: &str, peer: &Easypeers, status: &Status, stats: &Stats) -> Line {
     Line::Info {
         address: peer.address().to_string(),
@@ -157,7 +155,7 @@ fn tracker(info: TrackerInfo) -> Tracker {
     }
 }
 
-/// To a hundredth.
+/// Milliseconds, rounded to a hundredth.
 pub(crate) fn milliseconds(time: Duration) -> f64 {
     (time.as_secs_f64() * 1e5).round() / 100.0
 }

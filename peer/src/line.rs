@@ -1,18 +1,18 @@
-//! A typed line: a message to everybody, or a command behind a slash. `//text` sends `/text`.
+//! A typed line: a broadcast, or a command that starts with a slash. `//text` sends `/text`.
 
 use easypeers::PeerId;
 
-/// Fewest digits of an abbreviated address: fewer would soon fit several peers.
+/// The fewest digits of an abbreviated address. Fewer would soon match several peers.
 const MIN_PREFIX: usize = 4;
 
 /// What a line asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Line {
-    /// Nothing.
+    /// The line is empty, and nothing is sent.
     Empty,
-    /// To everybody.
-    Say(String),
-    /// To one.
+    /// Send to all members.
+    Broadcast(String),
+    /// Send to one member.
     Direct {
         to: Address,
         text: String,
@@ -27,50 +27,56 @@ pub(crate) enum Line {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Address {
     Full(PeerId),
-    /// First digits, lower case, 4 to 39.
+    /// Its first 4 to 39 hex digits, in lower case.
     Prefix(String),
 }
 
 /// Why a line is not understood.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum LineError {
-    #[error("unknown command {0}; /help lists those there are, //text sends /text")]
+    #[error("unknown command {0}; /help lists the commands, //text sends /text")]
     Unknown(String),
-    #[error("use /msg ADDRESS text")]
-    Direct,
+    #[error("/msg needs an address and a text: /msg ADDRESS text")]
+    Incomplete,
     #[error(
-        "{0:?} is no address: 40 hex digits, or at least {MIN_PREFIX} of a peer that was seen here"
+        "{0:?} is not an address: use 40 hex digits, or at least the first {MIN_PREFIX} of a peer seen here"
     )]
     Address(String),
-    #[error("{0} takes nothing behind it")]
-    Extra(&'static str),
+    #[error("{command} takes no argument, but got {argument:?}")]
+    Argument {
+        command: &'static str,
+        argument: String,
+    },
 }
 
-/// What `/help` says.
+/// The answer to `/help`.
 pub(crate) const HELP: &str = "\
-/msg ADDRESS text   send to one peer; the first 4 digits of a peer seen here will do
+/msg ADDRESS text   send a direct message; the first 4 digits of a peer seen here are enough
 /peers              list the links
 /info               show address, swarm, trackers, state and counts
 /help               show this
-/quit               leave, as Ctrl-C and Ctrl-D do
+/quit               leave, like Ctrl-C and Ctrl-D
 //text              send a text that starts with a slash
-anything else is sent to everybody";
+Everything else goes to all peers of the topic.";
 
-/// Reads a line, which holds no line break.
+/// Reads a line without its line break.
 pub(crate) fn parse(line: &str) -> Result<Line, LineError> {
     if line.is_empty() {
         return Ok(Line::Empty);
     }
     let Some(command) = line.strip_prefix('/') else {
-        return Ok(Line::Say(line.to_owned()));
+        return Ok(Line::Broadcast(line.to_owned()));
     };
     if command.starts_with('/') {
-        return Ok(Line::Say(command.to_owned()));
+        return Ok(Line::Broadcast(command.to_owned()));
     }
     let (name, rest) = command.split_once(' ').unwrap_or((command, ""));
-    let alone = |name, line| match rest.trim() {
+    let alone = |command, line| match rest.trim() {
         "" => Ok(line),
-        _ => Err(LineError::Extra(name)),
+        argument => Err(LineError::Argument {
+            command,
+            argument: argument.to_owned(),
+        }),
     };
     match name {
         "msg" => direct(rest),
@@ -83,9 +89,12 @@ pub(crate) fn parse(line: &str) -> Result<Line, LineError> {
 }
 
 fn direct(rest: &str) -> Result<Line, LineError> {
-    let (to, text) = rest.trim_start().split_once(' ').ok_or(LineError::Direct)?;
+    let (to, text) = rest
+        .trim_start()
+        .split_once(' ')
+        .ok_or(LineError::Incomplete)?;
     if text.is_empty() {
-        return Err(LineError::Direct);
+        return Err(LineError::Incomplete);
     }
     Ok(Line::Direct {
         to: address(to)?,
@@ -110,12 +119,12 @@ mod tests {
 
     #[test]
     fn texts_are_sent_as_they_are() {
-        let say = |text: &str| Ok(Line::Say(text.to_owned()));
-        assert_eq!(parse("hello"), say("hello"));
-        assert_eq!(parse("  two  spaces "), say("  two  spaces "));
-        assert_eq!(parse(" /quit"), say(" /quit"));
-        assert_eq!(parse("//quit"), say("/quit"));
-        assert_eq!(parse("///"), say("//"));
+        let broadcast = |text: &str| Ok(Line::Broadcast(text.to_owned()));
+        assert_eq!(parse("hello"), broadcast("hello"));
+        assert_eq!(parse("  two  spaces "), broadcast("  two  spaces "));
+        assert_eq!(parse(" /quit"), broadcast(" /quit"));
+        assert_eq!(parse("//quit"), broadcast("/quit"));
+        assert_eq!(parse("///"), broadcast("//"));
         assert_eq!(parse(""), Ok(Line::Empty));
     }
 
@@ -125,7 +134,8 @@ mod tests {
         assert_eq!(parse("/info "), Ok(Line::Info));
         assert_eq!(parse("/help"), Ok(Line::Help));
         assert_eq!(parse("/quit"), Ok(Line::Quit));
-        assert_eq!(parse("/quit now"), Err(LineError::Extra("/quit")));
+        let error = parse("/quit now").unwrap_err().to_string();
+        assert_eq!(error, "/quit takes no argument, but got \"now\"");
         for unknown in ["/", "/q", "/Quit", "/msgs a b", "/ hello"] {
             assert!(
                 matches!(parse(unknown), Err(LineError::Unknown(_))),
@@ -147,7 +157,7 @@ mod tests {
         let text = "x".to_owned();
         assert_eq!(parse("/msg 01AB x"), Ok(Line::Direct { to, text }));
         for bad in ["/msg", "/msg 01ab", "/msg 01ab "] {
-            assert_eq!(parse(bad), Err(LineError::Direct), "{bad}");
+            assert_eq!(parse(bad), Err(LineError::Incomplete), "{bad}");
         }
         for bad in ["/msg 01a x", "/msg 01ag x", "/msg \u{e9}\u{e9} x"] {
             assert!(matches!(parse(bad), Err(LineError::Address(_))), "{bad}");

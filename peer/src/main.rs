@@ -1,10 +1,11 @@
-//! The native peer's program, a terminal chat and a tool for scripts: flags and typed lines in, messages and events out.
+//! The terminal program `peer`: a chat for people and a tool for scripts. Flags and typed lines go
+//! in, messages and events come out.
 //!
-//! - `args`, `ice`, `identity_file`: what was asked for at the start.
-//! - `input`, `line`: what is typed. `console`: the terminal or the pipes behind it all.
-//! - `output`, `text`, `json`: what is printed, for people or scripts.
-//! - `chat`: the loop between them and the library. `metrics`: for Prometheus. `healthcheck` and
-//!   `supervisor`: for whoever keeps it running.
+//! - `args`, `ice`, `identity_file`: the command line and the files it names.
+//! - `input`, `line`: typed lines. `console`: the terminal or the pipes.
+//! - `output`, `text`, `json`: printed lines, for people or scripts.
+//! - `chat`: the loop between them and the library.
+//! - `metrics`, `healthcheck`, `supervisor`: for Prometheus, containers and systemd.
 
 mod args;
 mod chat;
@@ -57,15 +58,15 @@ fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
-        .context("cannot start the runtime")?;
+        .context("cannot start the asynchronous runtime")?;
     let code = runtime.block_on(chat::run(arguments, identity, &console, typed));
     console.restore();
-    // The thread that reads standard input may wait for ever.
+    // Does not wait for the thread that reads standard input, which may block for ever.
     runtime.shutdown_background();
     code
 }
 
-/// The completion script or the man page, if one was asked for.
+/// The completion script or the man page, if the command line asks for one.
 fn generated(arguments: &Arguments) -> Option<Vec<u8>> {
     let (mut command, mut text) = (Arguments::command(), Vec::new());
     if let Some(shell) = arguments.completions {

@@ -1,4 +1,4 @@
-//! `--metrics-listen`: counts of the peer in the Prometheus text format, and its health.
+//! `--metrics-listen`: the peer's counts in the Prometheus text format, and its health.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -17,10 +17,10 @@ use tokio::net::TcpListener;
 
 const NAMESPACE: &str = "easypeers_peer";
 
-/// States as [`easypeers::State::as_str`] has them.
+/// All values of [`easypeers::State::as_str`].
 const STATES: [&str; 4] = ["connecting", "joined", "degraded", "offline"];
 
-/// Takes the address, so that a peer which cannot be watched does not start.
+/// Binds the address before the peer joins: a peer that cannot be watched does not start.
 pub(crate) async fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {
     let listener = TcpListener::bind(address).await;
     listener.with_context(|| format!("--metrics-listen {address}"))
@@ -64,7 +64,7 @@ pub(crate) fn serve(
         );
     Ok(async move {
         if let Err(error) = axum::serve(listener, router).await {
-            tracing::error!(%error, "metrics are not served any more");
+            tracing::error!(%error, "cannot serve metrics any longer");
         }
     })
 }
@@ -82,6 +82,7 @@ struct Metrics {
     rejected: IntCounter,
     dropped: IntCounter,
     bytes: IntCounterVec,
+    /// The counts at the last call of [`count`](Self::count).
     last: Stats,
 }
 
@@ -105,7 +106,10 @@ impl Metrics {
             Ok(counters)
         };
         let state = IntGaugeVec::new(
-            options("state", "1 for the state that the peer is in."),
+            options(
+                "state",
+                "1 for the current state of the peer, 0 for the others.",
+            ),
             &["state"],
         )?;
         registry.register(Box::new(state.clone()))?;
@@ -116,11 +120,11 @@ impl Metrics {
         registry.register(Box::new(process))?;
         Ok(Self {
             links: gauge("links", "Links that are up.")?,
-            max_peers: gauge("max_peers", "Links that the peer keeps at most.")?,
+            max_peers: gauge("max_peers", "The most links that the peer keeps.")?,
             links_opened: counter("links_opened_total", "Links that came up.")?,
             connections_created: counter(
                 "connections_created_total",
-                "WebRTC connections made, offers that nobody answered included.",
+                "WebRTC connections made, including offers without an answer.",
             )?,
             links_refused: counters(
                 "links_refused_total",
@@ -129,21 +133,21 @@ impl Metrics {
             )?,
             messages: counters(
                 "messages_total",
-                "Messages sent by this peer, given to the application, and copies passed on.",
+                "Messages sent by this peer, received by it, and copies forwarded to others.",
                 "direction",
             )?,
             duplicates: counter(
                 "duplicates_total",
-                "Copies of messages that were known already.",
+                "Copies of messages that this peer already had.",
             )?,
             rejected: counter("rejected_total", "Links, messages and frames refused.")?,
             dropped: counter(
                 "dropped_total",
-                "Messages dropped since a neighbour was too slow.",
+                "Messages dropped because a neighbour was too slow.",
             )?,
             bytes: counters(
                 "bytes_total",
-                "Bytes of the streams on all links.",
+                "Bytes sent and received on all links.",
                 "direction",
             )?,
             state,
@@ -167,7 +171,8 @@ impl Metrics {
         Ok(text)
     }
 
-    /// The library's counts start anew when the peer joins another swarm; ours never fall.
+    /// Adds what was counted since the last call. The library's counts start at 0 again when the peer
+    /// joins another swarm. A Prometheus counter must not fall.
     fn count(&mut self, stats: &Stats) {
         let last = std::mem::replace(&mut self.last, stats.clone());
         let add = |counter: &IntCounter, now: u64, before: u64| {

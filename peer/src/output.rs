@@ -1,7 +1,7 @@
-//! What is printed: lines for people, or events in JSON, one object a line.
+//! Prints events and messages: as lines for people, or as JSON, one object per line.
 //!
 //! For people, each message is a line on standard output, `3fa9c1b2: text`, and everything else
-//! goes to standard error. In JSON everything is on standard output, logs excepted.
+//! goes to standard error. With JSON, everything except logs goes to standard output.
 
 use std::io;
 use std::sync::Arc;
@@ -15,7 +15,7 @@ use super::console::Console;
 use super::json::{self, Line, milliseconds};
 use super::text;
 
-/// Hex digits of an address that people see.
+/// Hex digits of an address in lines for people.
 const SHORT: usize = 8;
 
 #[derive(Debug)]
@@ -33,8 +33,8 @@ impl Output {
         self.console.line(&serde_json::to_string(line)?)
     }
 
-    /// Of the two forms, the one that was asked for; that for people goes to standard error.
-    fn either(&self, line: impl FnOnce() -> Line, note: impl FnOnce() -> String) -> io::Result<()> {
+    /// Prints `line` as JSON, or `note` on standard error for people.
+    fn print(&self, line: impl FnOnce() -> Line, note: impl FnOnce() -> String) -> io::Result<()> {
         if self.json {
             return self.write(&line());
         }
@@ -44,14 +44,14 @@ impl Output {
 
     pub(crate) fn ready(&self, topic: &str, peer: &Easypeers) -> io::Result<()> {
         let (address, identifier): (PeerId, InfoHash) = (peer.address(), peer.identifier());
-        self.either(
+        self.print(
             || Line::Ready {
                 address: address.to_string(),
                 identifier: identifier.to_string(),
             },
             || {
                 let help = if self.console.has_prompt() {
-                    "\nWhat you type goes to everybody here; /help lists commands, /quit leaves."
+                    "\nEvery line you type goes to all peers of the topic. /help lists the commands, /quit leaves."
                 } else {
                     ""
                 };
@@ -63,23 +63,23 @@ impl Output {
     pub(crate) fn event(&self, event: &Event) -> io::Result<()> {
         match event {
             Event::Message(message) => self.message(message),
-            Event::Connect(peer) => self.either(
+            Event::Connect(peer) => self.print(
                 || Line::Connect {
                     peer: peer.to_string(),
                 },
                 || format!("* {} connected", short(peer)),
             ),
-            Event::Disconnect(peer) => self.either(
+            Event::Disconnect(peer) => self.print(
                 || Line::Disconnect {
                     peer: peer.to_string(),
                 },
                 || format!("* {} disconnected", short(peer)),
             ),
-            Event::Lagged(count) => self.either(
+            Event::Lagged(count) => self.print(
                 || Line::Lagged { count: *count },
-                || format!("* too slow: {count} messages or events lost"),
+                || format!("* this program was too slow: {count} messages or events lost"),
             ),
-            // States go to [`state`](Self::state); other kinds this program does not know yet.
+            // `Chat` hands states to [`state`](Self::state). This program prints no other kinds.
             _ => Ok(()),
         }
     }
@@ -88,12 +88,12 @@ impl Output {
         if self.json {
             return self.write(&json::message(message));
         }
-        let line = message_text(message, self.console.for_people);
+        let line = message_text(message, self.console.is_terminal);
         self.console.line(&line)
     }
 
     pub(crate) fn state(&self, status: &Status) -> io::Result<()> {
-        self.either(
+        self.print(
             || Line::State {
                 state: status.state.as_str(),
                 reason: status.reason.clone(),
@@ -103,7 +103,7 @@ impl Output {
         )
     }
 
-    /// A broadcast is on its way; people see that it is by hearing no complaint.
+    /// A broadcast was sent. People are told only if it could not be.
     pub(crate) fn sent(&self, id: MessageId) -> io::Result<()> {
         if self.json {
             self.write(&Line::Sent { id: id.to_string() })?;
@@ -116,7 +116,7 @@ impl Output {
             Receipt::Delivered { hops, rtt } => (Some(hops), Some(rtt)),
             _ => (None, None),
         };
-        self.either(
+        self.print(
             || Line::Receipt {
                 to: to.to_string(),
                 result: receipt.as_str(),
@@ -131,18 +131,18 @@ impl Output {
                         let links = if hops == 1 { "link" } else { "links" };
                         format!("* delivered to {to} over {hops} {links} in {rtt} ms")
                     }
-                    Receipt::Unreachable => format!("* not delivered: {to} cannot be reached"),
+                    Receipt::Unreachable => format!("* not delivered: {to} is unreachable"),
                     Receipt::Timeout => {
-                        format!("* no answer from {to} in time; it may have arrived")
+                        format!("* no receipt from {to} in time; the message may have arrived")
                     }
-                    _ => format!("* given to {to}, which acknowledges nothing"),
+                    _ => format!("* sent to {to}, which sends no receipts"),
                 }
             },
         )
     }
 
     pub(crate) fn error(&self, message: &str) -> io::Result<()> {
-        self.either(
+        self.print(
             || Line::Error {
                 message: message.to_owned(),
             },
@@ -155,7 +155,7 @@ impl Output {
     }
 
     pub(crate) fn peers(&self, peers: &[PeerInfo]) -> io::Result<()> {
-        self.either(
+        self.print(
             || json::peers(peers),
             || {
                 if peers.is_empty() {
@@ -169,15 +169,15 @@ impl Output {
 
     pub(crate) fn info(&self, topic: &str, peer: &Easypeers) -> io::Result<()> {
         let (status, stats) = (peer.status(), peer.stats());
-        self.either(
+        self.print(
             || json::info(topic, peer, &status, &stats),
             || info_text(topic, peer, &status, &stats),
         )
     }
 }
 
-/// One line, whatever the text holds; on a terminal without what could move the cursor.
-fn message_text(message: &Message, for_people: bool) -> String {
+/// The message as one line. On a terminal, characters that could move the cursor are made visible.
+fn message_text(message: &Message, is_terminal: bool) -> String {
     let mark = match (message.direct, message.verified) {
         (false, true) => "",
         (true, true) => " (direct)",
@@ -186,7 +186,7 @@ fn message_text(message: &Message, for_people: bool) -> String {
     };
     let from = short(&message.from);
     match &message.data {
-        Data::Text(text) if for_people => format!("{from}{mark}: {}", text::visible(text)),
+        Data::Text(text) if is_terminal => format!("{from}{mark}: {}", text::visible(text)),
         Data::Text(text) => format!("{from}{mark}: {}", text::one_line(text)),
         Data::Binary(bytes) => format!("{from}{mark}: <{} bytes>", bytes.len()),
     }
@@ -223,7 +223,7 @@ fn info_text(topic: &str, peer: &Easypeers, status: &Status, stats: &Stats) -> S
     let trackers: Vec<String> = trackers.iter().map(tracker_text).collect();
     format!(
         "  address   {}\n  topic     {topic:?}\n  swarm     {}\n  trackers  {}\n  state     {}: {}\n  \
-         links     {} of {}\n  messages  {} sent, {} received, {} passed on, {} lost to slow peers\n  \
+         links     {} of {}\n  messages  {} sent, {} received, {} forwarded, {} dropped for slow peers\n  \
          traffic   {} bytes sent, {} received",
         peer.address(),
         peer.identifier(),

@@ -1,24 +1,24 @@
-//! What a supervisor is told (sd_notify(3)): ready, stopping, and that the peer still works. Without
-//! `NOTIFY_SOCKET` in the environment all of it does nothing.
+//! Tells systemd that the peer is ready, stopping, or still working (sd_notify(3)). Does nothing
+//! without `NOTIFY_SOCKET` in the environment.
 
 use easypeers::Easypeers;
 use sd_notify::NotifyState;
 
-fn tell(state: NotifyState<'_>) {
+fn notify(state: NotifyState<'_>) {
     if let Err(error) = sd_notify::notify(&[state]) {
-        tracing::warn!(%error, "cannot tell the supervisor");
+        tracing::warn!(%error, "cannot notify the supervisor");
     }
 }
 
 pub(crate) fn ready() {
-    tell(NotifyState::Ready);
+    notify(NotifyState::Ready);
 }
 
 pub(crate) fn stopping() {
-    tell(NotifyState::Stopping);
+    notify(NotifyState::Stopping);
 }
 
-/// Tells the watchdog that the peer works, as long as its node answers.
+/// Notifies the watchdog for as long as the node answers.
 pub(crate) async fn watchdog(peer: Easypeers) {
     let Some(limit) = sd_notify::watchdog_enabled() else {
         return;
@@ -27,10 +27,10 @@ pub(crate) async fn watchdog(peer: Easypeers) {
     let mut ticks = tokio::time::interval(limit / 3);
     loop {
         ticks.tick().await;
-        // It changes nothing, and only the node's own task answers it.
+        // This changes nothing. It asks the node's own task, which is what must be alive.
         if peer.set_max_peers(peer.max_peers()).await.is_err() {
             return;
         }
-        tell(NotifyState::Watchdog);
+        notify(NotifyState::Watchdog);
     }
 }

@@ -1,12 +1,11 @@
-//! Texts of others on a terminal or in a line of a file: printable, and one line.
+//! Makes texts of other peers safe to print on a terminal or to write as a line of a file.
 
 use std::borrow::Cow;
 use std::fmt::Write;
 
-/// The text with every character made visible that could end the line, move the cursor, start an
-/// escape sequence (ECMA-48: C0, DEL and C1) or turn the direction of what follows (Unicode TR 9
-/// embeddings, overrides and isolates). Tabs stay, as does everything else: most texts come out
-/// as they went in.
+/// Makes every character visible that could end the line, move the cursor, start an escape sequence
+/// (ECMA-48: C0, DEL and C1) or turn the direction of the text behind it (embeddings, overrides and
+/// isolates of Unicode TR 9). Tabs and all other characters stay as they are.
 pub(crate) fn visible(text: &str) -> Cow<'_, str> {
     if !text.contains(unsafe_to_print) {
         return Cow::Borrowed(text);
@@ -26,8 +25,8 @@ pub(crate) fn visible(text: &str) -> Cow<'_, str> {
     Cow::Owned(shown)
 }
 
-/// The text as it is, but for line breaks, which are written `\n` and `\r`: what a program reads line
-/// by line.
+/// Writes line breaks as `\n` and `\r` and keeps everything else, for programs that read line by
+/// line.
 pub(crate) fn one_line(text: &str) -> Cow<'_, str> {
     if text.contains(['\n', '\r']) {
         Cow::Owned(text.replace('\n', "\\n").replace('\r', "\\r"))

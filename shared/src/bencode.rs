@@ -1,41 +1,42 @@
-//! Bencode (BEP 3), as the extension protocol needs it.
+//! Bencode (BEP 3), as the extension protocol (BEP 10) needs it.
 //!
-//! In: bytes of a stranger. Out: a [`Value`] that borrows them. [`read`] checks the whole value
-//! first, depth included; lists and dictionaries are then walked in place, so that reading owns no
-//! heap at all. What follows the value is handed back: BEP 9 puts data behind a dictionary.
+//! [`read`] turns untrusted bytes into a [`Value`] that borrows them. It first checks the whole value,
+//! depth included. Lists and dictionaries are then walked in place, which allocates nothing. The bytes
+//! after the value are returned as well, because BEP 9 puts data after a dictionary.
 //!
-//! Stricter than common decoders for numbers (no leading zeros, no `-0`, 64 bits), more lenient for
-//! dictionaries: clients write keys in any order, and of a repeated key the **last** one counts, as
-//! in the decoders that store into a map. Writing is canonical: an [`Item`] sorts its keys.
+//! Numbers are read more strictly than by common decoders: no leading zeros, no `-0`, at most 64 bits.
+//! Dictionaries are read more leniently: keys may be in any order, and if a key is repeated, the
+//! **last** value counts, as in decoders that store into a map. Writing is canonical: an [`Item`] sorts
+//! its keys.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-/// Lists and dictionaries inside each other. An extended handshake needs 2.
+/// How deeply lists and dictionaries may be nested. An extended handshake needs 2.
 pub const MAX_DEPTH: usize = 16;
 
-/// Why bytes are no bencode.
+/// Why bytes are not valid bencode.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum BencodeError {
     /// The input ends inside a value.
     #[error("input ends inside a value")]
     Truncated,
-    /// A byte that starts no value.
-    #[error("byte starts no value")]
+    /// A byte with which no value can start.
+    #[error("no value starts with this byte")]
     Syntax,
-    /// An integer or a length that is not plain decimal or needs more than 64 bits.
+    /// An integer or a length that is not plain decimal or does not fit into 64 bits.
     #[error("not a plain decimal number of 64 bits")]
     Number,
-    /// A dictionary key that is no byte string.
+    /// A dictionary key that is not a byte string.
     #[error("dictionary key is not a byte string")]
     Key,
-    /// More than [`MAX_DEPTH`] lists and dictionaries inside each other.
+    /// Lists and dictionaries are nested deeper than [`MAX_DEPTH`].
     #[error("nested too deeply")]
     Depth,
 }
 
-/// A value, borrowed from its input.
+/// A value that borrows its input.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Value<'a> {
     /// `i…e`
@@ -49,7 +50,7 @@ pub enum Value<'a> {
 }
 
 impl<'a> Value<'a> {
-    /// The number, if it is one.
+    /// The integer, if the value is one.
     #[must_use]
     pub const fn as_integer(self) -> Option<i64> {
         match self {
@@ -58,7 +59,7 @@ impl<'a> Value<'a> {
         }
     }
 
-    /// The bytes, if it is a byte string.
+    /// The bytes, if the value is a byte string.
     #[must_use]
     pub const fn as_bytes(self) -> Option<&'a [u8]> {
         match self {
@@ -67,7 +68,7 @@ impl<'a> Value<'a> {
         }
     }
 
-    /// The dictionary, if it is one.
+    /// The dictionary, if the value is one.
     #[must_use]
     pub const fn as_dict(self) -> Option<Dict<'a>> {
         match self {
@@ -77,24 +78,24 @@ impl<'a> Value<'a> {
     }
 }
 
-/// The checked inside of a list.
+/// The content of a list, which has been checked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct List<'a>(&'a [u8]);
 
 impl<'a> List<'a> {
-    /// The values in their order.
+    /// The values in order.
     pub fn iter(self) -> impl Iterator<Item = Value<'a>> {
         let mut rest = self.0;
         std::iter::from_fn(move || take_value(&mut rest, 0).ok())
     }
 }
 
-/// The checked inside of a dictionary.
+/// The content of a dictionary, which has been checked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Dict<'a>(&'a [u8]);
 
 impl<'a> Dict<'a> {
-    /// Keys and values as they stand, repeated keys included.
+    /// Keys and values in the order of the input, repeated keys included.
     pub fn iter(self) -> impl Iterator<Item = (&'a [u8], Value<'a>)> {
         let mut rest = self.0;
         std::iter::from_fn(move || {
@@ -103,7 +104,7 @@ impl<'a> Dict<'a> {
         })
     }
 
-    /// The value of a key: the last one if it is repeated. Walks the dictionary.
+    /// The value of a key, or its last value if the key is repeated. Walks the whole dictionary.
     #[must_use]
     pub fn get(self, key: &[u8]) -> Option<Value<'a>> {
         self.iter()
@@ -112,10 +113,10 @@ impl<'a> Dict<'a> {
     }
 }
 
-/// Reads one value; the second part is what follows it.
+/// Reads one value. Returns it and the bytes after it.
 ///
 /// # Errors
-/// [`BencodeError`]; nothing was taken then.
+/// [`BencodeError`], if the bytes do not start with a complete value.
 pub fn read(mut bytes: &[u8]) -> Result<(Value<'_>, &[u8]), BencodeError> {
     let value = take_value(&mut bytes, 0)?;
     Ok((value, bytes))
@@ -157,7 +158,7 @@ fn take_value<'a>(rest: &mut &'a [u8], depth: usize) -> Result<Value<'a>, Bencod
     }
 }
 
-/// Takes a list or dictionary, entry by entry; returns what is between `l` or `d` and `e`.
+/// Takes a list or dictionary entry by entry. Returns the bytes between `l` or `d` and `e`.
 fn take_nested<'a>(
     rest: &mut &'a [u8],
     depth: usize,
@@ -186,7 +187,7 @@ fn take_bytes<'a>(rest: &mut &'a [u8]) -> Result<&'a [u8], BencodeError> {
     Ok(bytes)
 }
 
-/// Takes decimal digits and the byte that ends them.
+/// Takes decimal digits and the byte `end` after them.
 fn take_number(rest: &mut &[u8], end: u8) -> Result<u64, BencodeError> {
     let mut number = 0u64;
     for (index, &byte) in rest.iter().enumerate() {
@@ -205,27 +206,28 @@ fn take_number(rest: &mut &[u8], end: u8) -> Result<u64, BencodeError> {
     Err(BencodeError::Truncated)
 }
 
-/// A value to be written.
+/// A value to write.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Item<'a> {
-    /// A number.
+    /// An integer.
     Integer(i64),
     /// A byte string.
     Bytes(Cow<'a, [u8]>),
     /// A list.
     List(Vec<Self>),
-    /// A dictionary; the map sorts its keys as raw bytes, as BEP 3 wants.
+    /// A dictionary. The map sorts the keys as raw bytes, as BEP 3 requires.
     Dict(BTreeMap<Cow<'a, [u8]>, Self>),
 }
 
 impl<'a> Item<'a> {
-    /// A byte string that is borrowed.
+    /// A borrowed byte string.
     #[must_use]
     pub fn bytes<T: AsRef<[u8]> + ?Sized>(bytes: &'a T) -> Self {
         Self::Bytes(Cow::Borrowed(bytes.as_ref()))
     }
 
-    /// A dictionary of these entries, in any order; of a repeated key the last one stays.
+    /// A dictionary of these entries, which may be in any order. If a key is repeated, its last value
+    /// counts.
     #[must_use]
     pub fn dict(entries: impl IntoIterator<Item = (&'a str, Self)>) -> Self {
         let entries = entries.into_iter();
@@ -262,7 +264,7 @@ impl<'a> Item<'a> {
     }
 }
 
-/// Appends a byte string with its length.
+/// Appends a byte string with its length prefix.
 pub fn write_bytes(bytes: &[u8], out: &mut Vec<u8>) {
     out.extend_from_slice(bytes.len().to_string().as_bytes());
     out.push(b':');
@@ -274,7 +276,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    /// What was read, as something to be written.
+    /// Turns what was read into something to write.
     fn copy(value: Value<'_>) -> Item<'_> {
         match value {
             Value::Integer(number) => Item::Integer(number),
@@ -343,7 +345,7 @@ mod tests {
     }
 
     #[test]
-    fn keys_come_in_any_order_and_the_last_of_a_repeated_one_counts() {
+    fn keys_may_be_in_any_order_and_the_last_value_of_a_repeated_key_counts() {
         let (value, rest) = read(b"d1:bi1e1:ai2e1:bi-3eerest").unwrap();
         let dict = value.as_dict().unwrap();
         assert_eq!(dict.get(b"b"), Some(Value::Integer(-3)));

@@ -1,20 +1,21 @@
 //! The 20-byte ids of the tracker dialect and of the peer wire.
 //!
 //! In JSON an id is a *binary string*: 20 code points U+0000..=U+00FF, one per byte (the "latin1"
-//! form of bittorrent-tracker). It takes 20 to 120 bytes of JSON text. Ids are opaque: some clients
-//! put ASCII text there. People read and write ids as 40 hex digits ([`Display`](fmt::Display),
+//! form of bittorrent-tracker). Between its quotes it takes 20 to 120 bytes of JSON text. Ids
+//! are opaque: some clients put ASCII text there. For people, ids are written as 40 hex digits ([`Display`](fmt::Display),
 //! [`FromStr`]).
 
 use std::fmt;
 use std::str::FromStr;
 
+use data_encoding::{HEXLOWER, HEXLOWER_PERMISSIVE};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use sha1::{Digest, Sha1};
 
-/// Bytes in an id.
+/// Length of an id in bytes.
 pub const ID_LEN: usize = 20;
 
-/// Why a text is no id.
+/// Why a text is not an id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum IdError {
@@ -24,7 +25,7 @@ pub enum IdError {
     /// Not exactly 20 code points.
     #[error("not exactly 20 characters")]
     Length,
-    /// A code point above U+00FF stands for no byte.
+    /// A code point above U+00FF, which is not a byte.
     #[error("a character above U+00FF")]
     NotBinary,
     /// Not 40 hexadecimal digits.
@@ -32,7 +33,7 @@ pub enum IdError {
     NotHex,
 }
 
-/// What a list of ids may hold.
+/// The types of ids that a list of ids may hold.
 pub trait Id: Copy + Eq + From<[u8; ID_LEN]> + AsRef<[u8]> {}
 
 macro_rules! id_type {
@@ -94,7 +95,7 @@ macro_rules! id_type {
 
         impl fmt::Display for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+                fmt::Display::fmt(&HEXLOWER.encode_display(&self.0), f)
             }
         }
 
@@ -139,19 +140,19 @@ macro_rules! id_type {
 }
 
 id_type! {
-    /// Names a swarm: the SHA-1 of a torrent's info dictionary or of a topic.
+    /// Names a swarm, 20 bytes: the SHA-1 of a torrent's info dictionary (BEP 3) or of a topic.
     InfoHash
 }
 id_type! {
-    /// Names a peer within a swarm; for Easypeers its address.
+    /// Names a peer within a swarm, 20 bytes. In Easypeers it is the peer's address.
     PeerId
 }
 id_type! {
-    /// Names one offer of one peer, chosen by that peer.
+    /// Names one offer of one peer, 20 bytes chosen by that peer.
     OfferId
 }
 id_type! {
-    /// Names one message: a hash over its payload, origin and nonce.
+    /// Names one message, 20 bytes: a SHA-1 over the author's keys, a nonce and the payload.
     MessageId
 }
 
@@ -187,16 +188,14 @@ fn collect(mut bytes: impl Iterator<Item = Result<u8, IdError>>) -> Result<[u8; 
 }
 
 fn from_hex(text: &str) -> Result<[u8; ID_LEN], IdError> {
-    let digits = text.as_bytes();
-    if digits.len() != 2 * ID_LEN {
+    if text.len() != 2 * ID_LEN {
         return Err(IdError::NotHex);
     }
-    let digit = |byte: u8| char::from(byte).to_digit(16).ok_or(IdError::NotHex);
     let mut id = [0; ID_LEN];
-    for (slot, pair) in id.iter_mut().zip(digits.chunks_exact(2)) {
-        *slot = (digit(pair[0])? << 4 | digit(pair[1])?) as u8;
+    match HEXLOWER_PERMISSIVE.decode_mut(text.as_bytes(), &mut id) {
+        Ok(_) => Ok(id),
+        Err(_) => Err(IdError::NotHex),
     }
-    Ok(id)
 }
 
 fn read_json(json: &str) -> Result<[u8; ID_LEN], IdError> {
@@ -295,7 +294,7 @@ mod tests {
     }
 
     #[test]
-    fn every_json_escape_is_one_byte() {
+    fn every_json_escape_is_read_as_one_byte() {
         let id = OfferId::from_json(r#""\b\t\n\f\r\"\\\/\u00fF\u0000aaaaaaaaaa""#).unwrap();
         assert_eq!(id.as_bytes(), b"\x08\t\n\x0c\r\"\\/\xff\0aaaaaaaaaa");
     }

@@ -1,16 +1,18 @@
-//! What tracker and peers have in common: ids and the message codec. Pure: bytes in, typed
-//! messages out and back; no I/O, no clock, no randomness, and no panic on any input.
+//! What the tracker and the peers have in common: ids and message formats. Everything here is pure: it
+//! turns bytes into typed messages and back, has no I/O, no clock and no randomness, and panics on no
+//! input.
 //!
-//! - [`cluster`]: frames and entries by which tracker nodes act as one.
+//! - [`cluster`]: what the nodes of a tracker cluster tell each other.
+//! - [`ice`]: URLs of STUN and TURN servers.
 //! - [`id`]: the 20-byte ids of the protocol and their binary-string JSON form.
 //! - [`tracker`]: the WebTorrent tracker dialect, both directions.
-//! - [`limits`]: bounds that the codec itself enforces.
+//! - [`limits`]: limits that the decoders enforce.
 //!
-//! With the feature `peer`, which the tracker does without:
+//! With the feature `peer`, which the tracker does not need:
 //!
-//! - `bencode`: bencode, borrowed.
+//! - `bencode`: reads and writes bencode.
 //! - `crypto`: identities, admission to a link, signed envelopes, sealed messages.
-//! - `wire`: what runs on a link between two peers.
+//! - `wire`: the bytes on a link between two peers.
 
 #![deny(missing_docs)]
 
@@ -19,6 +21,7 @@ pub mod bencode;
 pub mod cluster;
 #[cfg(feature = "peer")]
 pub mod crypto;
+pub mod ice;
 pub mod id;
 pub mod limits;
 pub mod tracker;

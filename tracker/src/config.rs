@@ -12,13 +12,13 @@ use std::time::Duration;
 
 use clap::builder::OsStr;
 use clap::{Args, Command, ValueEnum};
+use easypeers_cli::duration;
 use ipnet::IpNet;
 
 use crate::cluster::{ClusterUrl, ClusterUrlError};
 use crate::session::state::MessageRate;
 use values::{
-    cluster_url, count, duration, ice_url, interval, listen, network, offers, positive, rate, size,
-    ttl,
+    cluster_url, count, ice_url, interval, listen, network, offers, positive, rate, size, ttl,
 };
 
 /// Where to serve.

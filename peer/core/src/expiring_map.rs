@@ -1,10 +1,11 @@
-//! A map that forgets: entries expire after a time, and the oldest go when there are too many.
-//! Bounds everything the core remembers about ids that others choose.
+//! A map whose entries expire after a time, and whose oldest entries are removed when there are too many.
+//! It bounds what the core remembers about ids that other peers choose.
 //!
-//! The entries lie in a ring, oldest first, and beside it is an index of their numbers once they are more than
-//! a few. So an entry takes hardly more than its key and value: much of what a member takes is such entries.
-//! A lookup reads one word of the index and, if the entry seems to be there, the entry: of thousands of members
-//! in one process nothing is in a cache, so that each is a wait for memory.
+//! The entries are in a ring buffer, oldest first. Once there are more than a few, a hash index finds them
+//! by their numbers. An entry takes hardly more memory than its key and value, which matters because most
+//! of a member's memory is such entries. A lookup reads one word of the index and, if the entry seems to
+//! be there, the entry itself. With thousands of members in one process neither is in a CPU cache, so
+//! each read waits for memory.
 
 use std::collections::VecDeque;
 use std::hash::{BuildHasher, Hash};
@@ -15,38 +16,42 @@ use foldhash::fast::RandomState;
 
 use crate::time::Now;
 
-/// Up to so many entries are looked through; with half as many the index goes again.
+/// Up to this many entries there is no index and a lookup compares them all. With half as many, the index
+/// is dropped again.
 const FEW: usize = 16;
 
-/// Of one key for the whole process: whoever chooses ids does not know it.
+/// Keyed once per process. A peer that chooses ids does not know the key, so it cannot cause collisions.
 static HASHER: LazyLock<RandomState> = LazyLock::new(RandomState::default);
 
 #[derive(Debug)]
 struct Entry<K, V> {
-    /// Nanoseconds.
+    /// When it was inserted, in nanoseconds.
     at: u64,
     key: K,
     value: V,
 }
 
-/// Where entries are: open addressing, a slot holds some bits of the key's hash and of the entry's number.
-/// What is dropped from the ring stays here until the next building: the number tells that it is gone, or
-/// the key that another has got its number.
+/// A hash table with open addressing. A slot holds some bits of the key's hash and of the entry's number.
+///
+/// An entry that was dropped from the ring stays here until the index is built again. A lookup notices it
+/// because its number is out of range, or because the entry that now has its number has another key.
 #[derive(Debug, Default)]
 struct Index {
-    /// A power of two of them, or none; 0 is free.
+    /// Either none or a power of two. A free slot is 0.
     slots: Box<[u32]>,
+    /// How many slots are taken.
     used: u32,
 }
 
-/// Bits of a number in a slot, of which one more tells that the slot is taken; the rest is of the hash.
+/// Bits of a slot that hold the number. One more bit says that the slot is taken. The others are bits of
+/// the hash.
 const NUMBER: u32 = 17;
 const NUMBERS: u32 = (1 << NUMBER) - 1;
 const TAKEN: u32 = 1 << NUMBER;
 
 impl Index {
     fn build(&mut self, hashes: impl ExactSizeIterator<Item = u64>, first: u32) {
-        // From half to a quarter of them is taken at first, three quarters at last.
+        // A quarter to half of the slots are taken now, and three quarters when the index is full.
         self.slots = vec![0; (2 * hashes.len()).next_power_of_two()].into();
         self.used = 0;
         for (at, hash) in hashes.enumerate() {
@@ -68,7 +73,7 @@ impl Index {
         self.used += 1;
     }
 
-    /// The numbers, but for their upper bits, that may be of a key with this hash.
+    /// The lower bits of the numbers of the entries that may have a key with this hash.
     fn find(&self, hash: u64) -> impl Iterator<Item = u32> {
         let mask = self.slots.len() - 1;
         let start = hash as usize & mask;
@@ -80,28 +85,36 @@ impl Index {
     }
 }
 
-/// What a slot holds.
+/// The content of the slot of an entry with this hash and number.
 const fn word(hash: u64, number: u32) -> u32 {
-    // The lower bits of the hash say where the slot is.
+    // The lower bits of the hash already say where the slot is, so it holds upper ones.
     ((hash >> 32) as u32 & !(NUMBERS | TAKEN)) | TAKEN | (number & NUMBERS)
 }
 
-/// Entries by key, in order of insertion. A changed entry keeps its place.
+/// A bounded map whose entries expire. They are in order of insertion. Replacing the value of an entry
+/// changes neither its place nor its age.
 #[derive(Debug)]
 pub struct ExpiringMap<K, V> {
     entries: VecDeque<Entry<K, V>>,
-    /// Without slots while they are few.
+    /// Has no slots while there are few entries.
     index: Index,
-    /// The number of the oldest entry. Numbers wrap around.
+    /// The number of the oldest entry. Entries are numbered in order of insertion, and the numbers wrap
+    /// around.
     first: u32,
+    /// The largest number of entries.
     capacity: u32,
+    /// The age at which an entry expires.
     age: Duration,
 }
 
 impl<K: Copy + Eq + Hash, V> ExpiringMap<K, V> {
-    /// At most `capacity` entries, up to 65,536, none older than `age`.
+    /// An empty map for at most `capacity` entries, which expire at `age`. `capacity` is at most 65,536.
+    #[must_use]
     pub fn new(capacity: u32, age: Duration) -> Self {
-        debug_assert!(capacity <= NUMBERS / 2 + 1, "their numbers fit into slots");
+        debug_assert!(
+            capacity <= NUMBERS / 2 + 1,
+            "numbers of entries must fit into slots"
+        );
         Self {
             entries: VecDeque::new(),
             index: Index::default(),
@@ -115,7 +128,7 @@ impl<K: Copy + Eq + Hash, V> ExpiringMap<K, V> {
         !self.index.slots.is_empty()
     }
 
-    /// Its place in the ring.
+    /// The place of the key's entry in the ring.
     fn find(&self, key: &K) -> Option<usize> {
         let is_it = |entry: &Entry<K, V>| entry.key == *key;
         if !self.is_indexed() {
@@ -126,19 +139,26 @@ impl<K: Copy + Eq + Hash, V> ExpiringMap<K, V> {
         places.find(|at| self.entries.get(*at).is_some_and(is_it))
     }
 
+    /// The value of this key. Expired entries are found until [`expire`](Self::expire) or
+    /// [`insert`](Self::insert) removes them.
+    #[must_use]
     pub fn get(&self, key: &K) -> Option<&V> {
         self.find(key).map(|at| &self.entries[at].value)
     }
 
+    /// Like [`get`](Self::get), to change the value.
     pub fn get_mut(&mut self, key: &K) -> Option<&mut V> {
         self.find(key).map(|at| &mut self.entries[at].value)
     }
 
+    /// Whether there is an entry with this key. See [`get`](Self::get) for expired ones.
+    #[must_use]
     pub fn contains(&self, key: &K) -> bool {
         self.find(key).is_some()
     }
 
-    /// Adds or replaces; whether it is new.
+    /// Removes expired entries, then adds an entry or replaces the value of the one with this key. Returns
+    /// whether the key is new. If the map is full, a new entry replaces the oldest one.
     pub fn insert(&mut self, now: Now, key: K, value: V) -> bool {
         self.expire(now);
         if let Some(old) = self.get_mut(&key) {
@@ -168,7 +188,7 @@ impl<K: Copy + Eq + Hash, V> ExpiringMap<K, V> {
         self.index.build(hashes, self.first);
     }
 
-    /// Forgets what is too old.
+    /// Removes expired entries.
     pub fn expire(&mut self, now: Now) {
         let (now, age) = (nanos(now), nanos(self.age));
         while let Some(oldest) = self.entries.front()
@@ -176,7 +196,7 @@ impl<K: Copy + Eq + Hash, V> ExpiringMap<K, V> {
         {
             self.drop_oldest();
         }
-        // A burst of ids must not keep its memory for ever.
+        // The memory that a burst of ids took must not stay allocated for ever.
         if self.entries.capacity() > 8 && self.entries.len() < self.entries.capacity() / 4 {
             self.entries.shrink_to_fit();
             if self.is_indexed() {
@@ -195,7 +215,7 @@ impl<K: Copy + Eq + Hash, V> ExpiringMap<K, V> {
     }
 }
 
-/// Of five centuries.
+/// The time in nanoseconds. Does not overflow for about 584 years.
 const fn nanos(time: Duration) -> u64 {
     time.as_secs() * 1_000_000_000 + time.subsec_nanos() as u64
 }
@@ -209,31 +229,32 @@ mod tests {
     use super::*;
 
     #[test]
-    fn entries_go_by_age_and_by_number() {
+    fn entries_are_removed_by_age_and_by_number() {
         let second = Duration::from_secs;
-        let mut recent = ExpiringMap::new(3, second(10));
+        let mut map = ExpiringMap::new(3, second(10));
         for at in 0..3u64 {
-            assert!(recent.insert(second(at), at, ()));
+            assert!(map.insert(second(at), at, ()));
         }
-        assert!(!recent.insert(second(3), 0, ()), "known");
-        assert!(recent.insert(second(4), 9, ()));
-        assert!(!recent.contains(&0), "the oldest made room");
-        assert_eq!(recent.entries.len(), 3);
-        recent.expire(second(12));
-        assert!(!recent.contains(&1) && !recent.contains(&2) && recent.contains(&9));
-        recent.expire(second(14));
-        assert_eq!(recent.entries.len(), 0);
+        assert!(!map.insert(second(3), 0, ()), "known");
+        assert!(map.insert(second(4), 9, ()));
+        assert!(!map.contains(&0), "the oldest made room");
+        assert_eq!(map.entries.len(), 3);
+        map.expire(second(12));
+        assert!(!map.contains(&1) && !map.contains(&2) && map.contains(&9));
+        map.expire(second(14));
+        assert_eq!(map.entries.len(), 0);
     }
 
     proptest! {
-        /// As a map from keys to times and values, at any size, and where the numbers wrap around.
+        /// It behaves like a map from keys to times and values, at any size and where the numbers wrap
+        /// around.
         #[test]
-        fn it_is_a_map(
+        fn behaves_like_a_btree_map(
             first in prop::sample::select(vec![0, u32::MAX - 20]),
             steps in prop::collection::vec((0..80u8, any::<u16>(), 0..3u64), 0..400),
         ) {
-            let mut recent = ExpiringMap::new(40, Duration::from_secs(30));
-            recent.first = first;
+            let mut map = ExpiringMap::new(40, Duration::from_secs(30));
+            map.first = first;
             let mut model: BTreeMap<u8, (u64, usize, u16)> = BTreeMap::new();
             let mut now = 0;
             for (step, (key, value, passed)) in steps.into_iter().enumerate() {
@@ -246,10 +267,10 @@ mod tests {
                     model.remove(&oldest);
                 }
                 let new = model.insert(key, (at, age, value)).is_none();
-                prop_assert_eq!(recent.insert(Duration::from_secs(now), key, value), new);
-                prop_assert_eq!(recent.entries.len(), model.len());
+                prop_assert_eq!(map.insert(Duration::from_secs(now), key, value), new);
+                prop_assert_eq!(map.entries.len(), model.len());
                 for key in 0..80 {
-                    prop_assert_eq!(recent.get(&key), model.get(&key).map(|(.., value)| value));
+                    prop_assert_eq!(map.get(&key), model.get(&key).map(|(.., value)| value));
                 }
             }
         }

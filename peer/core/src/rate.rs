@@ -1,4 +1,4 @@
-//! Token buckets: a rate in the long run, and a burst after a pause.
+//! Token buckets. A bucket allows a rate in the long run and a burst after a pause.
 
 use std::time::Duration;
 
@@ -7,31 +7,34 @@ use crate::time::Now;
 /// A rate with a burst.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Rate {
-    /// A second, in the long run; above 0.
+    /// Tokens per second in the long run. Must be above 0.
     pub per_second: f32,
-    /// At once, after a pause; at least 1.
+    /// Tokens that are available at once after a pause. Must be at least 1.
     pub burst: f32,
 }
 
 impl Rate {
-    /// So many a second, and so many at once after a pause.
+    /// A rate of `per_second` tokens per second, of which `burst` may be taken at once after a pause.
     #[must_use]
     pub const fn new(per_second: f32, burst: f32) -> Self {
         Self { per_second, burst }
     }
 }
 
-/// Broadcasts of one author that are taken, unless a swarm agrees on another rate.
+/// How many broadcasts per second a member accepts from one author. A swarm may agree on another rate.
 pub const AUTHOR_RATE: Rate = Rate::new(20.0, 100.0);
 
-/// A token bucket.
+/// A token bucket. It does not hold its rate, which is the same for many buckets.
 #[derive(Debug, Clone, Copy)]
 pub struct TokenBucket {
+    /// How many tokens there were at the time `at`. Negative after an overdraft.
     tokens: f32,
     at: Now,
 }
 
 impl TokenBucket {
+    /// A bucket with as many tokens as the burst of this rate.
+    #[must_use]
     pub const fn full(now: Now, rate: Rate) -> Self {
         Self {
             tokens: rate.burst,
@@ -44,10 +47,13 @@ impl TokenBucket {
         (self.tokens + passed * rate.per_second).min(rate.burst)
     }
 
+    /// Whether there is a token.
+    #[must_use]
     pub fn has(&self, now: Now, rate: Rate) -> bool {
         self.level(now, rate) >= 1.0
     }
 
+    /// Takes a token. Returns whether there was one.
     pub fn take(&mut self, now: Now, rate: Rate) -> bool {
         let level = self.level(now, rate);
         if level < 1.0 {
@@ -58,17 +64,19 @@ impl TokenBucket {
         true
     }
 
-    /// Takes so many, more than there are if need be; how long it takes until they are made up for.
+    /// Takes this many tokens, even if there are fewer. Returns the time until the bucket is no longer
+    /// overdrawn.
     pub fn charge(&mut self, now: Now, rate: Rate, tokens: f32) -> Duration {
         self.tokens = self.level(now, rate) - tokens;
         self.at = now;
         Duration::from_secs_f32((-self.tokens).max(0.0) / rate.per_second)
     }
 
-    /// When there is a token again.
+    /// When the next token is available. May be in the past.
+    #[must_use]
     pub fn next(&self, rate: Rate) -> Now {
         let missing = (1.0 - self.tokens).max(0.0);
-        // A little more: a timer must find its token.
+        // A little later, because rounding must not wake a timer just before its token is there.
         self.at + Duration::from_secs_f32(missing / rate.per_second) + Duration::from_micros(100)
     }
 }

@@ -1,6 +1,6 @@
-//! Time as the cores see it: an input, never read from a clock.
+//! Time in the core. It is an input: the core never reads a clock.
 
 use std::time::Duration;
 
-/// Time since the core was made, by a monotonic clock.
+/// Time since the core was created, by a monotonic clock.
 pub type Now = Duration;

@@ -1,17 +1,17 @@
-//! Which tracker: an index into the list that the application gave.
+//! The id of a tracker: its index in the list that the application configured.
 
-/// A tracker, by its place in the list.
+/// Names a tracker by its index in the application's list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TrackerId(usize);
 
 impl TrackerId {
-    /// The tracker at this place, counted from 0.
+    /// The tracker at this index, counted from 0.
     #[must_use]
     pub const fn new(index: usize) -> Self {
         Self(index)
     }
 
-    /// Its place in the list.
+    /// The index in the list, counted from 0.
     #[must_use]
     pub const fn index(self) -> usize {
         self.0

@@ -4,6 +4,7 @@
 //! One run measures one of the two, because memory that an earlier measurement freed would be missing
 //! from a later one. It takes about a minute.
 
+use std::error::Error;
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
@@ -44,15 +45,15 @@ fn cpu() -> Duration {
 }
 
 /// Resident memory of this process, in KiB.
-fn resident() -> anyhow::Result<usize> {
+fn resident() -> Result<usize, Box<dyn Error>> {
     let status = std::fs::read_to_string("/proc/self/status")?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-    let line = line.ok_or_else(|| anyhow::anyhow!("no VmRSS in /proc/self/status"))?;
+    let line = line.ok_or("no VmRSS in /proc/self/status")?;
     Ok(line.trim().trim_end_matches(" kB").parse()?)
 }
 
 #[expect(clippy::print_stdout, reason = "a bench prints what it measures")]
-async fn measure(ports: UdpPorts) -> anyhow::Result<()> {
+async fn measure(ports: UdpPorts) -> Result<(), Box<dyn Error>> {
     let a = Transport::new(options(ports.clone())).await?;
     let b = Transport::new(options(UdpPorts::Any)).await?;
     let _warm = pair(&a, &b).await?;
@@ -77,7 +78,7 @@ async fn measure(ports: UdpPorts) -> anyhow::Result<()> {
 }
 
 #[tokio::main(flavor = "multi_thread", worker_threads = 2)]
-async fn main() -> anyhow::Result<()> {
+async fn main() -> Result<(), Box<dyn Error>> {
     let one_port = std::env::args().any(|argument| argument == "one-port");
     let ports = if one_port {
         UdpPorts::One(PORT)

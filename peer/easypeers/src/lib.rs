@@ -28,7 +28,7 @@ pub mod tracker;
 pub mod web;
 
 pub use api::{EVENT_QUEUE, Easypeers, Events};
-pub use easypeers_core::mesh::Rate;
+pub use easypeers_core::rate::Rate;
 pub use easypeers_proto::crypto::Identity;
 pub use easypeers_proto::{InfoHash, MessageId, PeerId};
 pub use model::{

@@ -17,8 +17,8 @@ use easypeers_proto::{MessageId, PeerId};
 use super::network::{Conn, Stage};
 use super::world::{Packet, World};
 use super::{SECOND, Time};
-use easypeers_core::mesh::message::Signed;
 use easypeers_core::mesh::{Goodbye, Mesh, Reason};
+use easypeers_core::message::Signed;
 
 pub(super) const ON: bool = cfg!(debug_assertions);
 

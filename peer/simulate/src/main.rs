@@ -6,19 +6,15 @@
 //! cargo run --release -p simulate -- --peers 10000 --seed 1 --scenario all
 //! ```
 
-#![expect(
-    clippy::print_stdout,
-    clippy::print_stderr,
-    reason = "printing is what it is for"
-)]
+#![expect(clippy::print_stdout, reason = "printing is what it is for")]
 
-use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context, bail};
 use cap::Cap;
 use clap::Parser;
+use indicatif::{ProgressBar, ProgressStyle};
 use mimalloc::MiMalloc;
 use simulate::{Baseline, Progress, Report, Scenario, run};
 
@@ -128,16 +124,14 @@ fn write(path: &Path, value: &impl serde::Serialize) -> anyhow::Result<()> {
 }
 
 fn simulate(scenario: &Scenario, arguments: &Arguments) -> Report {
-    let terminal = std::io::stderr().is_terminal();
+    // Draws on standard error, and only if that is a terminal.
+    let bar = ProgressBar::new(0)
+        .with_prefix(scenario.name.clone())
+        .with_style(progress_style());
     let mut progress = |progress: Progress| {
-        if terminal {
-            eprint!(
-                "\r{}: {:.0} of {:.0} s, {} peers \x1b[K",
-                scenario.name, progress.passed, progress.total, progress.peers
-            );
-            // Progress that cannot be shown is no reason to stop.
-            let _ = std::io::stderr().flush();
-        }
+        bar.set_length(progress.total as u64);
+        bar.set_position(progress.passed as u64);
+        bar.set_message(progress.peers.to_string());
     };
     let (peers, seed) = (arguments.peers, arguments.seed);
     let report = run(
@@ -147,10 +141,13 @@ fn simulate(scenario: &Scenario, arguments: &Arguments) -> Report {
         &mut progress,
         Some(|| ALLOCATOR.allocated()),
     );
-    if terminal {
-        eprint!("\r\x1b[K");
-    }
+    bar.finish_and_clear();
     report
+}
+
+fn progress_style() -> ProgressStyle {
+    ProgressStyle::with_template("{prefix}: {bar:30} {pos} of {len} s, {msg} peers")
+        .unwrap_or_else(|_| ProgressStyle::default_bar())
 }
 
 fn read_all(directory: &Path) -> anyhow::Result<Vec<Scenario>> {

@@ -153,8 +153,7 @@ impl World {
                 expected.set(*p);
             }
         }
-        self.by_id
-            .insert(id, super::slab::index(self.tracked.len()));
+        self.by_id.insert(id, super::index(self.tracked.len()));
         self.tracked.push(Tracked {
             step,
             origin,
@@ -249,15 +248,15 @@ impl World {
         let mut depth = 0;
         let mut level = vec![self.peers[from as usize].live_at];
         let mut seen = Bits::default();
-        seen.set(super::slab::index(level[0]));
+        seen.set(super::index(level[0]));
         loop {
             let mut next = Vec::new();
             for at in level
                 .drain(..)
                 .flat_map(|at| std::mem::take(&mut neighbors[at]))
             {
-                if !seen.has(super::slab::index(at)) {
-                    seen.set(super::slab::index(at));
+                if !seen.has(super::index(at)) {
+                    seen.set(super::index(at));
                     next.push(at);
                 }
             }
@@ -280,7 +279,7 @@ impl World {
 
     /// Components by union-find over the links that both sides count.
     pub(super) fn graph(&self) -> Graph {
-        let mut parents: Vec<u32> = (0..super::slab::index(self.live.len())).collect();
+        let mut parents: Vec<u32> = (0..super::index(self.live.len())).collect();
         let mut graph = Graph::default();
         let side = |at: usize| self.peers[self.live[at] as usize].side;
         for [a, b] in self.edges() {
@@ -322,5 +321,5 @@ fn root(parents: &mut [u32], at: usize) -> u32 {
         parents[at] = parents[above];
         at = above;
     }
-    super::slab::index(at)
+    super::index(at)
 }

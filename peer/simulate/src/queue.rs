@@ -7,8 +7,7 @@
 use std::cmp::{Ordering, Reverse};
 use std::collections::BinaryHeap;
 
-use super::Time;
-use super::slab::index;
+use super::{Time, index};
 
 /// Microseconds of a bucket, as a shift.
 const WIDTH: u32 = 10;

@@ -144,7 +144,7 @@ impl World {
         self.measure_graph(&mut all);
         self.measure_costs(&mut all);
         for (at, step) in self.steps.iter().enumerate() {
-            let at = super::slab::index(at);
+            let at = super::index(at);
             let label = step.label.as_str();
             match step.action {
                 Action::Publish { .. } => self.measure_broadcasts(at, label, &mut all),

@@ -3,9 +3,9 @@
 use rand::RngExt;
 use rand::seq::SliceRandom;
 
+use super::index;
 use super::measure::{Direct, Flood, Tracked, Watch};
 use super::scenario::Action;
-use super::slab::index;
 use super::world::{What, World};
 use super::{MS, SECOND, Time, from_seconds};
 

@@ -7,8 +7,8 @@ use rand::RngExt;
 use super::network::TRACKER;
 use super::peer::Turn;
 use super::world::{What, World};
-use super::{MS, SECOND, Time, time};
-use easypeers_core::schedule::{Backoff, Need, Schedule};
+use super::{MS, SECOND, Time, index, time};
+use easypeers_core::schedule::{Backoff, Deficit, Schedule};
 use easypeers_core::signal::{Input, Via};
 use easypeers_core::tracker::TrackerId;
 
@@ -59,7 +59,7 @@ pub(super) struct Client {
 impl Client {
     pub(super) fn new() -> Self {
         Self {
-            schedule: Schedule::new(time(OWN), Need::Alone),
+            schedule: Schedule::new(time(OWN), Deficit::Alone),
             backoff: Backoff::default(),
             state: State::Down(0),
         }
@@ -101,14 +101,13 @@ impl Turn<'_> {
             State::Connecting => {}
             State::Up(_) => {
                 self.core.client.schedule.asked(self.now());
-                let want = self.core.mesh.offered();
-                let tracker = TrackerId::new(0);
-                let links = self.core.mesh.neighbors().count();
-                self.signal(Input::Due {
-                    tracker,
-                    want,
-                    links,
-                });
+                let mesh = &self.core.mesh;
+                let due = Input::Due {
+                    tracker: TrackerId::new(0),
+                    offers_to_publish: mesh.offers_to_publish(),
+                    open_links: mesh.neighbors().count(),
+                };
+                self.signal(due);
             }
         }
     }
@@ -136,8 +135,8 @@ impl Turn<'_> {
 
     fn retry(&mut self) {
         let random = self.world.rng.random();
-        let need = self.core.client.schedule.need();
-        let pause = self.core.client.backoff.next(need, random);
+        let deficit = self.core.client.schedule.deficit();
+        let pause = self.core.client.backoff.next(deficit, random);
         self.core.client.state = State::Down(self.core.clock + super::micros(pause));
     }
 
@@ -152,10 +151,10 @@ impl Turn<'_> {
     pub(super) fn tell_need(&mut self) {
         let mesh = &self.core.mesh;
         let links = mesh.neighbors().count();
-        let need = Need::new(links, mesh.max_peers(), mesh.swarm_size());
+        let deficit = Deficit::new(links, mesh.max_peers(), mesh.swarm_size());
         let now = self.now();
         let random = self.world.rng.random();
-        self.core.client.schedule.set_need(need, now, random);
+        self.core.client.schedule.set_deficit(deficit, now, random);
     }
 
     /// Sends an announce with these offers, if there is a connection.
@@ -165,7 +164,7 @@ impl Turn<'_> {
             let random = self.world.rng.random();
             self.core.client.schedule.announced(now, random);
             self.world.announces += 1;
-            let offers = self.world.announced.insert(offers);
+            let offers = index(self.world.announced.insert(offers));
             self.tell_tracker(What::Announce {
                 peer: self.p,
                 offers,
@@ -190,7 +189,7 @@ impl Turn<'_> {
             peer: self.world.peers[made.peer as usize].id,
             offer_id: made.id,
             sdp: offer.to_string(),
-            want: self.core.mesh.guest_room(),
+            acceptable_links: self.core.mesh.acceptable_links(),
         };
         self.signal(input);
     }
@@ -218,7 +217,8 @@ impl World {
 
     /// An announce reaches the tracker.
     pub(super) fn on_announce(&mut self, peer: u32, offers: u32) {
-        let offers = self.announced.take(offers).unwrap_or_default();
+        let offers = self.announced.try_remove(offers as usize);
+        let offers = offers.unwrap_or_default();
         let known = &mut self.peers[peer as usize];
         if !self.tracker.up || !known.alive {
             return;

@@ -8,6 +8,7 @@ use easypeers_proto::wire::frame::{Frame, Pushed};
 use easypeers_proto::{MessageId, OfferId, PeerId};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
+use slab::Slab;
 
 use super::check::{self, Checks};
 use super::measure::{Costs, Direct, Flood, Tracked, Watch};
@@ -15,10 +16,9 @@ use super::network::{Conn, Distances, mix};
 use super::peer::{Peer, Timers};
 use super::queue::Queue;
 use super::scenario::{Scenario, Step};
-use super::slab::Slab;
 use super::tracker::Tracker;
 use super::{Progress, SECOND, Time, from_seconds, seconds};
-use easypeers_core::mesh::message::Signed;
+use easypeers_core::message::Signed;
 use easypeers_core::signal::AttemptId;
 
 /// Events whose memory is fetched together.
@@ -268,7 +268,7 @@ impl World {
             match what {
                 What::Packet { conn, side, parcel } => {
                     let end = &self.conns[conn as usize].ends[usize::from(side)];
-                    let parcel = self.parcels.get(parcel);
+                    let parcel = self.parcels.get(parcel as usize);
                     let message = parcel.and_then(|parcel| match &parcel.packet {
                         Packet::Gossip { message, .. } => Some(&**message),
                         _ => None,

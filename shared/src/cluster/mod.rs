@@ -1,18 +1,18 @@
-//! What tracker nodes that act as one tell each other: frames on a bus, and the entries of a
-//! directory of swarms.
+//! What the nodes of a tracker cluster tell each other: frames on a message bus, and entries in a
+//! shared directory of swarms and nodes.
 //!
-//! A frame is a version byte, a kind, the sending node, and the kind's own fields; numbers are big
-//! endian. Session descriptions travel as the JSON text that the client sent. Whoever reads the bus
-//! trusts nothing in it: sizes are bounded, descriptions are checked to be JSON.
+//! A frame is a version byte, a kind, the sending node and the fields of its kind. Numbers are big
+//! endian. Session descriptions are carried as the JSON text that the client sent. A reader of the bus
+//! does not trust it: sizes are limited and descriptions are checked to be JSON.
 //!
 //! ```text
 //! frame  = version(1) kind(1) node(8) body
-//! offers = swarm(20) peer(20) flags(1) count(1) count * (offer id(20) length(4) description)
-//! answer = swarm(20) peer(20) to(20) offer id(20) description
+//! offers = info hash(20) peer(20) flags(1) count(1) count * (offer id(20) length(4) description)
+//! answer = info hash(20) peer(20) to(20) offer id(20) description
 //! ping   = nonce(8)
 //! leave  =
 //! counts = version(1) complete(4) incomplete(4) expires(4)
-//! status = version(1) beat(8) started(8) peers(8)
+//! status = version(1) heartbeat(8) started(8) peers(8)
 //! ```
 
 use std::fmt;
@@ -27,8 +27,8 @@ use crate::{InfoHash, OfferId, PeerId};
 /// The version of frames and entries that this build writes and reads.
 pub const VERSION: u8 = 1;
 
-/// Largest frame in bytes. A client's message has 128 KiB by default and its offers are shared out
-/// among nodes; a tracker that is told to take larger ones drops what does not fit here.
+/// Largest frame in bytes. By default a client's message has at most 128 KiB, and its offers are divided
+/// among the nodes. A tracker that is configured to accept larger messages drops what does not fit.
 pub const MAX_FRAME: usize = 4 << 20;
 
 const KIND_OFFERS: u8 = 1;
@@ -36,10 +36,10 @@ const KIND_ANSWER: u8 = 2;
 const KIND_PING: u8 = 3;
 const KIND_LEAVE: u8 = 4;
 
-/// Flag of offers: they come from a seeder, so that they are for leechers only.
+/// Flag of offers that are for leechers only, because a seeder made them.
 const FLAG_INCOMPLETE_ONLY: u8 = 1;
 
-/// A node, random for each of its lives.
+/// Names a node, 8 bytes. A node draws a new one each time it starts.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct NodeId(u64);
 
@@ -89,31 +89,31 @@ impl FromStr for NodeId {
     }
 }
 
-/// Why bytes are no frame or entry.
+/// Why bytes are not a frame or an entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum FrameError {
-    /// Written by another version.
+    /// Written in another version of the format.
     #[error("version {0} is not known")]
     Version(u8),
-    /// Of this version, but of no kind that there is.
+    /// A kind that this version does not have.
     #[error("kind {0} is not known")]
     Kind(u8),
-    /// More than [`MAX_FRAME`].
+    /// Larger than [`MAX_FRAME`].
     #[error("larger than {MAX_FRAME} bytes")]
     TooLarge,
-    /// Cut off, with a rest, or with fields out of range.
+    /// Cut off, followed by more bytes, or with a field out of range.
     #[error("malformed")]
     Malformed,
-    /// A description that is no JSON object with `type` and `sdp`.
-    #[error("a description that is none")]
+    /// A session description that is not a JSON object with `type` and `sdp`.
+    #[error("a session description is not an object with type and sdp")]
     Description,
 }
 
-/// An offer on its way.
+/// An offer that is relayed to another node.
 #[derive(Debug, Clone, Copy)]
 pub struct RelayedOffer<'a> {
-    /// Goes back with the answer.
+    /// Chosen by the offering peer. The answer repeats it.
     pub offer_id: OfferId,
     /// The session description, byte for byte.
     pub offer: &'a RawValue,
@@ -124,52 +124,53 @@ pub struct RelayedOffer<'a> {
 pub struct Offers<'a> {
     /// The swarm.
     pub info_hash: InfoHash,
-    /// Who offers; never to be given one of them.
+    /// The peer that made the offers. It must not get one of them itself.
     pub peer_id: PeerId,
-    /// Not for seeders: the offerer is one.
+    /// Whether the offers are for leechers only, because a seeder made them.
     pub incomplete_only: bool,
-    /// One to [`MAX_OFFERS`].
+    /// 1 to [`MAX_OFFERS`] offers.
     pub offers: Vec<RelayedOffer<'a>>,
 }
 
-/// An answer for a peer of the receiving node.
+/// An answer to an offer that a peer of the receiving node made.
 #[derive(Debug, Clone, Copy)]
 pub struct RelayedAnswer<'a> {
     /// The swarm.
     pub info_hash: InfoHash,
-    /// Who answers.
+    /// The peer that answers.
     pub peer_id: PeerId,
-    /// Who offered.
+    /// The peer that made the offer, which gets the answer.
     pub to_peer_id: PeerId,
-    /// The offer.
+    /// The offer that is answered.
     pub offer_id: OfferId,
     /// The session description, byte for byte.
     pub answer: &'a RawValue,
 }
 
-/// What a frame says.
+/// The content of a frame.
 #[derive(Debug, Clone)]
 pub enum Body<'a> {
     /// Offers for peers of the receiver.
     Offers(Offers<'a>),
     /// An answer to an offer that the receiver sent.
     Answer(RelayedAnswer<'a>),
-    /// A node's question to itself whether the bus works; to others, that it is there.
+    /// Sent by a node to itself to check that the bus works, and to the others as a sign of life. Holds
+    /// a nonce.
     Ping(u64),
-    /// The sender takes no more offers; answers it still does.
+    /// The sender accepts no more offers. It still accepts answers.
     Leave,
 }
 
 /// A frame.
 #[derive(Debug, Clone)]
 pub struct Frame<'a> {
-    /// Who sent it.
+    /// The node that sent it.
     pub node: NodeId,
-    /// What it says.
+    /// The content.
     pub body: Body<'a>,
 }
 
-/// What a frame is, told by its first bytes.
+/// The kind of a frame, read from its first two bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FrameKind {
     /// See [`Body::Offers`].
@@ -183,11 +184,11 @@ pub enum FrameKind {
 }
 
 impl FrameKind {
-    /// Looks at the first bytes only: the rest may still be malformed.
+    /// Looks at the length and the first two bytes only. The rest may still be malformed.
     ///
     /// # Errors
-    /// [`FrameError::Version`], [`FrameError::Kind`], [`FrameError::TooLarge`] or, for less than two
-    /// bytes, [`FrameError::Malformed`].
+    /// [`FrameError::Version`], [`FrameError::Kind`] or [`FrameError::TooLarge`]. With fewer than two
+    /// bytes [`FrameError::Malformed`].
     pub fn of(bytes: &[u8]) -> Result<Self, FrameError> {
         if bytes.len() > MAX_FRAME {
             return Err(FrameError::TooLarge);
@@ -207,11 +208,11 @@ impl FrameKind {
 }
 
 impl<'a> Frame<'a> {
-    /// The bytes.
+    /// The bytes of the frame.
     ///
     /// # Errors
-    /// [`FrameError::TooLarge`]; [`FrameError::Malformed`] for no or more than [`MAX_OFFERS`]
-    /// offers.
+    /// [`FrameError::TooLarge`], or [`FrameError::Malformed`] if there are no offers or more than
+    /// [`MAX_OFFERS`].
     pub fn encode(&self) -> Result<Vec<u8>, FrameError> {
         let (kind, room) = match &self.body {
             Body::Offers(offers) => {
@@ -261,7 +262,7 @@ impl<'a> Frame<'a> {
         Ok(out)
     }
 
-    /// Reads a frame, all of it.
+    /// Reads a frame. All bytes must belong to it.
     ///
     /// # Errors
     /// [`FrameError`].
@@ -288,7 +289,7 @@ impl<'a> Frame<'a> {
     }
 }
 
-/// Reads fields one after the other.
+/// Reads fields one after another.
 struct Reader<'a>(&'a [u8]);
 
 impl<'a> Reader<'a> {
@@ -308,7 +309,7 @@ impl<'a> Reader<'a> {
     fn description(&mut self, length: usize) -> Result<&'a RawValue, FrameError> {
         let text = str::from_utf8(self.take(length)?).map_err(|_| FrameError::Description)?;
         let raw: &RawValue = serde_json::from_str(text).map_err(|_| FrameError::Description)?;
-        // White space around it would not be written again.
+        // White space around it would be lost when the frame is encoded again.
         if raw.get().len() != text.len() || !is_description(raw) {
             return Err(FrameError::Description);
         }
@@ -338,19 +339,19 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// What the directory knows of one swarm at one node.
+/// The directory's entry of one swarm at one node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Counts {
-    /// Peers that have everything.
+    /// Number of seeders.
     pub complete: u32,
-    /// The others.
+    /// Number of leechers.
     pub incomplete: u32,
-    /// When the entry is void, in seconds of the directory's own clock.
+    /// When the entry expires, in seconds of the directory's own clock.
     pub expires_s: u32,
 }
 
 impl Counts {
-    /// The 13 bytes.
+    /// The 13 bytes of the entry.
     #[must_use]
     pub fn encode(&self) -> [u8; 13] {
         let mut out = [VERSION; 13];
@@ -360,7 +361,7 @@ impl Counts {
         out
     }
 
-    /// Reads them.
+    /// Reads an entry.
     ///
     /// # Errors
     /// [`FrameError::Version`] or [`FrameError::Malformed`].
@@ -378,36 +379,36 @@ impl Counts {
     }
 }
 
-/// What the directory knows of a node.
+/// The directory's entry of one node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct NodeStatus {
-    /// Grows with every sign of life.
-    pub beat: u64,
-    /// When the node started, in seconds since 1970.
+    /// Grows each time the node writes this entry. A node is alive as long as it grows.
+    pub heartbeat: u64,
+    /// When the node started, in seconds since 1970 (Unix time).
     pub started_s: u64,
-    /// Peers in its swarms.
+    /// Number of peers in its swarms.
     pub peers: u64,
 }
 
 impl NodeStatus {
-    /// The 25 bytes.
+    /// The 25 bytes of the entry.
     #[must_use]
     pub fn encode(&self) -> [u8; 25] {
         let mut out = [VERSION; 25];
-        out[1..9].copy_from_slice(&self.beat.to_be_bytes());
+        out[1..9].copy_from_slice(&self.heartbeat.to_be_bytes());
         out[9..17].copy_from_slice(&self.started_s.to_be_bytes());
         out[17..].copy_from_slice(&self.peers.to_be_bytes());
         out
     }
 
-    /// Reads them.
+    /// Reads an entry.
     ///
     /// # Errors
     /// [`FrameError::Version`] or [`FrameError::Malformed`].
     pub fn decode(bytes: &[u8]) -> Result<Self, FrameError> {
         let mut rest = Reader(versioned(bytes)?);
         let status = Self {
-            beat: u64::from_be_bytes(rest.array()?),
+            heartbeat: u64::from_be_bytes(rest.array()?),
             started_s: u64::from_be_bytes(rest.array()?),
             peers: u64::from_be_bytes(rest.array()?),
         };

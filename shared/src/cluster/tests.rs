@@ -92,10 +92,10 @@ proptest! {
     }
 
     #[test]
-    fn entries_survive(complete: u32, incomplete: u32, expires_s: u32, beat: u64, peers: u64) {
+    fn entries_survive(complete: u32, incomplete: u32, expires_s: u32, heartbeat: u64, peers: u64) {
         let counts = Counts { complete, incomplete, expires_s };
         prop_assert_eq!(Counts::decode(&counts.encode()), Ok(counts));
-        let status = NodeStatus { beat, started_s: 7, peers };
+        let status = NodeStatus { heartbeat, started_s: 7, peers };
         prop_assert_eq!(NodeStatus::decode(&status.encode()), Ok(status));
     }
 
@@ -148,7 +148,7 @@ fn other_versions_and_kinds_are_told_apart_from_garbage() {
 }
 
 #[test]
-fn what_is_no_description_does_not_pass() {
+fn only_session_descriptions_are_accepted() {
     let head = |text: &str| {
         let mut bytes = vec![VERSION, 2];
         bytes.extend_from_slice(&[0; 88]);

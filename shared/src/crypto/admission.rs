@@ -1,33 +1,36 @@
-//! Admission to a link: each side signs what both have seen of the handshake and proves that it
-//! knows the topic key. In go the infohash, who offered, and the keys, nonce and DTLS fingerprint
-//! of each side as *this* side has them; out comes a proof for the other side, or a verdict on
-//! the proof that came.
+//! Admission to a link: each side signs a transcript of the handshake and proves that it knows the
+//! topic key.
 //!
-//! Both sides build the same transcript, ordered by role and not by who is "we"; the last byte
-//! says whose proof it is. So a tracker that swapped a session description, a replayed proof, a
-//! proof that is sent back, and a stranger to the topic are all refused.
+//! A [`Transcript`] is made of the infohash, the role of this side, and the keys, the nonce and the
+//! DTLS fingerprint of both sides as *this* side has seen them. It gives the proof to send and checks
+//! the proof that was received.
+//!
+//! Both sides build the same bytes, because the parties are ordered by role. The last byte says whose
+//! proof it is. This refuses a tracker that swapped a session description, a replayed proof, a proof
+//! that is sent back, and a peer that does not know the topic key.
 
 use super::{Identity, PublicKeys, Signature, TopicKey};
 use crate::InfoHash;
 use crate::crypto::topic::MAC_LEN;
 
-/// Bytes of a handshake nonce.
+/// Length of a handshake nonce in bytes.
 pub const NONCE_LEN: usize = 32;
-/// Bytes of a DTLS certificate's SHA-256 fingerprint.
+/// Length of the SHA-256 fingerprint of a DTLS certificate in bytes.
 pub const FINGERPRINT_LEN: usize = 32;
-/// The version of the peer wire; part of the transcript, so that it cannot be talked down.
+/// The version of the peer protocol. It is part of the transcript, so nobody in between can downgrade
+/// it.
 pub const WIRE_VERSION: u8 = 2;
 
 const LABEL: &[u8; 16] = b"easypeers/2 auth";
 const PARTY_LEN: usize = 64 + NONCE_LEN + FINGERPRINT_LEN;
 const TRANSCRIPT_LEN: usize = LABEL.len() + 1 + 20 + 2 * PARTY_LEN + 1;
 
-/// Which part a side had in the exchange of session descriptions.
+/// Which session description a side made: the offer or the answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Role {
-    /// Made the offer.
+    /// This side made the offer.
     Offerer,
-    /// Made the answer.
+    /// This side made the answer.
     Answerer,
 }
 
@@ -52,20 +55,20 @@ impl Role {
 /// One side of a link.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Party {
-    /// Its public keys, as in the extended handshake.
+    /// Its public keys, from its extended handshake.
     pub keys: PublicKeys,
-    /// The nonce of its extended handshake: fresh random bytes for each link.
+    /// The nonce from its extended handshake: 32 fresh random bytes for each link.
     pub nonce: [u8; NONCE_LEN],
-    /// The fingerprint of its certificate, as in its session description.
+    /// The SHA-256 fingerprint of its certificate, from its session description.
     pub fingerprint: [u8; FINGERPRINT_LEN],
 }
 
-/// What a side sends: the fields of an AUTH frame.
+/// What a side sends to be admitted: the fields of an AUTH frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Proof {
-    /// By its identity, over the transcript.
+    /// Ed25519 signature over the transcript, 64 bytes.
     pub signature: Signature,
-    /// Under the topic key, over the same bytes.
+    /// HMAC-SHA256 over the same bytes under the topic key, 32 bytes.
     pub mac: [u8; MAC_LEN],
 }
 
@@ -73,7 +76,7 @@ pub struct Proof {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
 #[non_exhaustive]
 pub enum AuthError {
-    /// It claims our own keys: a reflection, or a link to ourselves.
+    /// It claims our own keys: a reflection, or a link to this peer itself.
     #[error("the other side shows our own keys")]
     OwnKeys,
     /// It sent our nonce back.
@@ -82,17 +85,17 @@ pub enum AuthError {
     /// It sent our own proof back.
     #[error("our own proof came back")]
     Reflected,
-    /// Not signed by those keys, or over another transcript: a swapped fingerprint, a replayed
+    /// The signature is not by those keys or not over this transcript: a swapped fingerprint, a replayed
     /// nonce, another swarm, a wrong role.
-    #[error("signature does not fit the handshake")]
+    #[error("signature does not match the handshake")]
     BadSignature,
-    /// The keys are its own, the topic or the password is not ours.
+    /// The other side owns its keys, but uses another topic or password.
     #[error("topic proof does not fit: another topic or password")]
     WrongTopicKey,
 }
 
 impl AuthError {
-    /// Every reason, for initialising counters.
+    /// Every reason, to initialise counters.
     pub const ALL: [Self; 5] = [
         Self::OwnKeys,
         Self::OwnNonce,
@@ -114,7 +117,7 @@ impl AuthError {
     }
 }
 
-/// What both sides of one link have seen, from the point of view of one of them.
+/// What both sides have seen of the handshake, from the point of view of one of them.
 #[derive(Debug, Clone)]
 pub struct Transcript {
     local: Party,
@@ -124,7 +127,7 @@ pub struct Transcript {
 }
 
 impl Transcript {
-    /// The transcript of a link, where the local side has `role`.
+    /// The transcript of a link in which the local side has `role`.
     #[must_use]
     pub const fn new(info_hash: InfoHash, role: Role, local: Party, remote: Party) -> Self {
         Self {
@@ -135,7 +138,8 @@ impl Transcript {
         }
     }
 
-    /// The bytes that the side with the role `signer` signs.
+    /// The bytes that the side with the role `signer` signs: label, version, infohash, then keys, nonce
+    /// and fingerprint of the offerer and of the answerer, then the role of the signer.
     #[must_use]
     pub fn bytes(&self, signer: Role) -> [u8; TRANSCRIPT_LEN] {
         let (offerer, answerer) = match self.role {
@@ -163,7 +167,7 @@ impl Transcript {
         bytes
     }
 
-    /// The proof of the local side, to be sent. `identity` must be that of the local keys.
+    /// The proof of the local side. `identity` must belong to the local keys.
     #[must_use]
     pub fn prove(&self, identity: &Identity, topic: &TopicKey) -> Proof {
         debug_assert_eq!(identity.public(), &self.local.keys);
@@ -174,11 +178,11 @@ impl Transcript {
         }
     }
 
-    /// Checks the proof of the other side. That its address is the hash of its keys is for the
-    /// handshake to check.
+    /// Checks the proof of the other side. It does not check that the other side's address is the hash of
+    /// its keys: the caller must do that.
     ///
     /// # Errors
-    /// [`AuthError`]: close the link and pass nothing on.
+    /// [`AuthError`]: the link must be closed.
     pub fn verify(&self, proof: &Proof, topic: &TopicKey) -> Result<(), AuthError> {
         if self.remote.keys == self.local.keys {
             return Err(AuthError::OwnKeys);
@@ -241,7 +245,7 @@ mod tests {
         assert_eq!(link.offerer.verify(&proof, &link.topic), Ok(()));
     }
 
-    /// The verdict of the answerer after its view of the link was changed.
+    /// What the answerer says after its view of the link was changed.
     fn verdict(change: impl FnOnce(&mut Transcript, &mut Proof)) -> Result<(), AuthError> {
         let Link {
             ids,
@@ -306,7 +310,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_reflected_is_refused() {
+    fn a_reflected_proof_is_refused() {
         let link = link();
         let own = link.answerer.prove(&link.ids[1], &link.topic);
         assert_eq!(
@@ -324,7 +328,7 @@ mod tests {
     }
 
     #[test]
-    fn a_stranger_to_topic_or_password_is_refused() {
+    fn another_topic_or_password_is_refused() {
         let link = link();
         let hash = InfoHash::of_topic("demo");
         for topic in [

@@ -1,4 +1,5 @@
-//! The envelope: a message with its author's keys and signature, the same bytes at every hop.
+//! The envelope: a message with the keys and the signature of its author. Members forward its bytes
+//! unchanged.
 //!
 //! | field | bytes |
 //! | --- | --- |
@@ -12,9 +13,9 @@
 //! | payload | up to the signature |
 //! | signature | 64: Ed25519 over a label and all bytes before it |
 //!
-//! The id of a message is the SHA-1 over a label, keys, nonce and payload; that of a bridged message
-//! is the first 20 bytes of its payload, [made](bridged_id) from the original's id, so that several
-//! bridges make one message.
+//! Numbers are LEB128. The id of a message is the SHA-1 over a label, keys, nonce and payload. The id of
+//! a bridged message is the first 20 bytes of its payload, which are [made](bridged_id) from its v1 id.
+//! The same v1 message therefore has the same id, whichever member bridges it.
 
 use std::ops::Range;
 
@@ -28,10 +29,10 @@ use crate::{MessageId, PeerId};
 /// The version of the envelope.
 pub const VERSION: u8 = 1;
 
-/// Bytes of the largest payload.
+/// Largest payload in bytes.
 pub const MAX_PAYLOAD: usize = 64 << 10;
 
-/// Most recipients of one message.
+/// Largest number of recipients of one message.
 pub const MAX_RECIPIENTS: usize = 32;
 
 const SIGNATURE_LEN: usize = 64;
@@ -39,24 +40,26 @@ const SIGNATURE_LABEL: &[u8] = b"easypeers/2 envelope";
 const ID_LABEL: &[u8] = b"easypeers/2 message id";
 const BRIDGED_LABEL: &[u8] = b"easypeers/1 message id";
 
-/// What a message is for.
+/// The kind of a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Kind {
     /// For all members.
     Broadcast,
-    /// For its recipients, sealed on its way.
+    /// For its recipients only. It is sealed while it travels.
     Direct,
     /// A [manifest](super::manifest) of a large broadcast.
     Manifest,
-    /// A message of Easypeers 1, after the 20 bytes of its id; the author is only its bridge.
+    /// A message of a v1 peer (Easypeers 1) after the 20 bytes of its id. The author of the envelope is
+    /// the member that bridged it.
     Bridged,
     /// A [part](super::part) of a large direct message.
     Part,
-    /// A sign of life of the mesh as a whole, without payload; not for applications.
+    /// Tells members of distant parts of the mesh that the author is there. It has no payload and is not
+    /// for applications.
     Beacon,
 }
 
-/// What the application sent.
+/// The type of the payload that the application sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Content {
     /// UTF-8 text.
@@ -65,27 +68,27 @@ pub enum Content {
     Binary,
 }
 
-/// Why bytes are no envelope, or one that must not be passed on.
+/// Why bytes are not an envelope, or why an envelope must not be forwarded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
 #[non_exhaustive]
 pub enum EnvelopeError {
-    /// It ends inside a field.
+    /// The bytes end inside a field.
     #[error("envelope is truncated")]
     Truncated,
     /// A number is not in its shortest form or too large.
     #[error("malformed number")]
     Number,
-    /// A version, kind or content of a newer protocol.
+    /// A version, kind or content type that this version does not know.
     #[error("unknown version, kind or content")]
     Unknown,
     /// The payload or the list of recipients is longer than its limit.
     #[error("field is too long")]
     TooLong,
-    /// A text that is not UTF-8.
+    /// A text message that is not UTF-8.
     #[error("text is not UTF-8")]
     NotUtf8,
-    /// The signature is not by the author, or not over this message.
-    #[error("signature does not fit")]
+    /// The signature is not by the author or not over this message.
+    #[error("signature does not match")]
     BadSignature,
 }
 
@@ -98,41 +101,39 @@ impl From<ReadError> for EnvelopeError {
     }
 }
 
-/// The id of a message of Easypeers 1 in the mesh: SHA-1 over a label and the id it has there.
+/// The id that a v1 message gets in the mesh: SHA-1 over a label and its v1 id.
 #[must_use]
-pub fn bridged_id(original: &str) -> MessageId {
-    let hash = Sha1::new()
-        .chain_update(BRIDGED_LABEL)
-        .chain_update(original);
+pub fn bridged_id(v1_id: &str) -> MessageId {
+    let hash = Sha1::new().chain_update(BRIDGED_LABEL).chain_update(v1_id);
     MessageId::new(hash.finalize().into())
 }
 
-/// A message to be signed.
+/// A message before it is signed.
 #[derive(Debug, Clone, Copy)]
 pub struct Draft<'a> {
-    /// What it is for.
+    /// The kind of the message.
     pub kind: Kind,
-    /// What the application sent.
+    /// The type of the payload.
     pub content: Content,
-    /// Milliseconds since 1970 when the author started.
+    /// When the author started, in milliseconds since 1970 (Unix time).
     pub epoch: u64,
-    /// Counts the author's messages since then.
+    /// Number of the message among those that the author has sent since then.
     pub sequence: u64,
-    /// Milliseconds since 1970, not before the epoch.
+    /// When the message was sent, in milliseconds since 1970. Not before the epoch.
     pub time_ms: u64,
-    /// At most [`MAX_RECIPIENTS`]; none in a broadcast.
+    /// At most [`MAX_RECIPIENTS`]. Empty in a broadcast.
     pub recipients: &'a [PeerId],
-    /// Random bytes, so that equal texts are different messages.
+    /// Random bytes. They make two messages with equal payloads differ.
     pub nonce: [u8; 8],
     /// At most [`MAX_PAYLOAD`] bytes.
     pub payload: &'a [u8],
 }
 
 impl Draft<'_> {
-    /// The envelope, signed.
+    /// The signed envelope.
     #[must_use]
     pub fn sign(&self, identity: &Identity) -> Vec<u8> {
-        // The label first: the signature is over both.
+        // The signature covers the label too, so the label comes first and is cut off at the end.
         let mut out = Vec::with_capacity(SIGNATURE_LABEL.len() + self.payload.len() + 256);
         out.extend_from_slice(SIGNATURE_LABEL);
         out.extend_from_slice(&[VERSION, self.kind as u8, self.content as u8]);
@@ -153,8 +154,8 @@ impl Draft<'_> {
     }
 }
 
-/// An envelope, borrowed from its bytes. Nothing in it is to be believed before
-/// [`verify`](Self::verify).
+/// An envelope that borrows its bytes. Nothing in it can be trusted before [`verify`](Self::verify)
+/// succeeds.
 #[derive(Debug, Clone)]
 pub struct Envelope<'a> {
     bytes: &'a [u8],
@@ -171,10 +172,10 @@ pub struct Envelope<'a> {
 }
 
 impl<'a> Envelope<'a> {
-    /// Reads an envelope.
+    /// Reads an envelope without checking the signature.
     ///
     /// # Errors
-    /// [`EnvelopeError`], but not `BadSignature`.
+    /// [`EnvelopeError`], except `BadSignature`.
     pub fn decode(bytes: &'a [u8]) -> Result<Self, EnvelopeError> {
         let (signed, signature) = bytes
             .split_last_chunk::<SIGNATURE_LEN>()
@@ -233,7 +234,7 @@ impl<'a> Envelope<'a> {
         })
     }
 
-    /// Checks the signature, strictly.
+    /// Checks the signature, as strictly as [`PublicKeys`] does.
     ///
     /// # Errors
     /// [`EnvelopeError::BadSignature`].
@@ -246,7 +247,7 @@ impl<'a> Envelope<'a> {
         }
     }
 
-    /// The id of the message.
+    /// The id of the message, 20 bytes.
     #[must_use]
     pub fn id(&self) -> MessageId {
         if self.kind == Kind::Bridged
@@ -274,42 +275,42 @@ impl<'a> Envelope<'a> {
         &self.keys
     }
 
-    /// What it is for.
+    /// The kind of the message.
     #[must_use]
     pub const fn kind(&self) -> Kind {
         self.kind
     }
 
-    /// What the application sent.
+    /// The type of the payload.
     #[must_use]
     pub const fn content(&self) -> Content {
         self.content
     }
 
-    /// Milliseconds since 1970 when the author started, by its clock.
+    /// When the author started, in milliseconds since 1970 by its clock.
     #[must_use]
     pub const fn epoch(&self) -> u64 {
         self.epoch
     }
 
-    /// The author's count of messages since then.
+    /// Number of the message among those that the author has sent since then.
     #[must_use]
     pub const fn sequence(&self) -> u64 {
         self.sequence
     }
 
-    /// Milliseconds since 1970 by the author's clock.
+    /// When the message was sent, in milliseconds since 1970 by the author's clock.
     #[must_use]
     pub const fn time_ms(&self) -> u64 {
         self.time_ms
     }
 
-    /// Whom it is for; nobody in particular if there are none.
+    /// The peers that it is for. Empty in a broadcast.
     pub fn recipients(&self) -> impl Iterator<Item = PeerId> + use<'a> {
         self.recipients.iter().map(|id| PeerId::new(*id))
     }
 
-    /// What it says.
+    /// The payload.
     #[must_use]
     pub fn payload(&self) -> &'a [u8] {
         &self.bytes[self.payload.clone()]
@@ -393,11 +394,11 @@ mod tests {
         other.nonce = [8; 8];
         assert_ne!(id(&first), id(&other.sign(&one)));
         assert_ne!(id(&first), id(&draft(b"hello").sign(&two)));
-        let original = bridged_id("some id 0.25");
-        let payload = [original.as_bytes(), &b"12:{...}"[..]].concat();
+        let v1_id = bridged_id("some id 0.25");
+        let payload = [v1_id.as_bytes(), &b"12:{...}"[..]].concat();
         let mut bridged = draft(&payload);
         bridged.kind = Kind::Bridged;
-        assert_eq!(id(&bridged.sign(&one)), original);
+        assert_eq!(id(&bridged.sign(&one)), v1_id);
         assert_eq!(id(&bridged.sign(&one)), id(&bridged.sign(&two)));
         bridged.payload = &payload[..19];
         assert!(Envelope::decode(&bridged.sign(&one)).is_err());
@@ -422,7 +423,7 @@ mod tests {
         assert_eq!(error, EnvelopeError::NotUtf8);
     }
 
-    /// The bar: a 12-byte text costs at most 300 bytes a copy on the stream, headers included.
+    /// A 12-byte text must take at most 300 bytes on the stream, headers included.
     #[test]
     fn a_short_text_is_cheap() {
         let identity = Identity::from_seed(&[1; 32]);
@@ -443,7 +444,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn arbitrary_bytes_do_no_harm(bytes in proptest::collection::vec(any::<u8>(), 0..400)) {
+        fn any_bytes_are_read_without_panic(bytes in proptest::collection::vec(any::<u8>(), 0..400)) {
             let _ = Envelope::decode(&bytes).map(|envelope| (envelope.id(), envelope.verify()));
         }
     }

@@ -1,12 +1,13 @@
-//! Who a peer is: an Ed25519 key pair that signs and an X25519 key pair that receives sealed
-//! messages, both derived from one 32-byte seed. The address of a peer is the SHA-1 of its two
-//! public keys, so that nobody can claim an address without the keys.
+//! The keys of a peer: an Ed25519 key pair (RFC 8032) that signs and an X25519 key pair (RFC 7748) that
+//! receives sealed messages. Both are derived from one 32-byte seed. The address of a peer is the SHA-1
+//! of its two public keys, so nobody can claim an address without having its keys.
 //!
-//! The text form of an identity, as in an `--identity` file, is one line:
-//! `easypeers-identity-1:` and the seed as 64 hex digits.
+//! The text form of an identity, as in an `--identity` file, is one line: `easypeers-identity-1:` and
+//! the seed as 64 hex digits.
 
 use std::fmt;
 
+use data_encoding::{HEXLOWER, HEXLOWER_PERMISSIVE};
 use ed25519_dalek::{Signer, SigningKey, VerifyingKey};
 use sha1::{Digest, Sha1};
 use x25519_dalek::{PublicKey, SharedSecret, StaticSecret};
@@ -15,33 +16,33 @@ use zeroize::Zeroizing;
 use super::hkdf_sha256;
 use crate::PeerId;
 
-/// Bytes of a seed.
+/// Length of a seed in bytes.
 pub const SEED_LEN: usize = 32;
-/// Bytes of the two public keys.
+/// Length of both public keys together in bytes.
 pub const PUBLIC_KEYS_LEN: usize = 64;
-/// Bytes of an Ed25519 signature.
+/// Length of an Ed25519 signature in bytes.
 pub const SIGNATURE_LEN: usize = 64;
 
 const TEXT_PREFIX: &str = "easypeers-identity-1:";
 const SIGNING_LABEL: &[u8] = b"easypeers/2 identity ed25519";
 const AGREEMENT_LABEL: &[u8] = b"easypeers/2 identity x25519";
 
-/// An Ed25519 signature (RFC 8032).
+/// An Ed25519 signature (RFC 8032), 64 bytes.
 pub type Signature = [u8; SIGNATURE_LEN];
 
-/// Why a text is no identity.
+/// Why a text is not an identity.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum IdentityError {
-    /// Another file, or a version that this program does not know.
+    /// The file is not an identity, or is one of a version that this program does not know.
     #[error("identity does not start with \"easypeers-identity-1:\"")]
     Prefix,
-    /// Not 64 hexadecimal digits.
+    /// The seed is not 64 hexadecimal digits.
     #[error("identity is not 64 hexadecimal digits")]
     Hex,
 }
 
-/// The secret keys of a peer. Wiped from memory on drop, never printed.
+/// The secret keys of a peer. They are wiped from memory on drop and are never printed.
 pub struct Identity {
     seed: Zeroizing<[u8; SEED_LEN]>,
     signing: SigningKey,
@@ -50,7 +51,8 @@ pub struct Identity {
 }
 
 impl Identity {
-    /// The identity of a seed. 32 bytes of a cryptographic random source make a new one.
+    /// Derives an identity from a seed. For a new identity the seed must be 32 bytes from a
+    /// cryptographic random source.
     #[must_use]
     pub fn from_seed(seed: &[u8; SEED_LEN]) -> Self {
         let signing = SigningKey::from_bytes(&hkdf_sha256(&[], seed, &[SIGNING_LABEL]));
@@ -66,7 +68,7 @@ impl Identity {
         }
     }
 
-    /// Reads the text form; white space around it does not count.
+    /// Reads the text form. White space around it is ignored.
     ///
     /// # Errors
     /// [`IdentityError`].
@@ -79,47 +81,42 @@ impl Identity {
         if digits.len() != 2 * SEED_LEN {
             return Err(IdentityError::Hex);
         }
-        let digit = |byte: u8| char::from(byte).to_digit(16).ok_or(IdentityError::Hex);
         let mut seed = Zeroizing::new([0; SEED_LEN]);
-        for (slot, pair) in seed.iter_mut().zip(digits.chunks_exact(2)) {
-            *slot = (digit(pair[0])? << 4 | digit(pair[1])?) as u8;
+        match HEXLOWER_PERMISSIVE.decode_mut(digits, &mut *seed) {
+            Ok(_) => Ok(Self::from_seed(&seed)),
+            Err(_) => Err(IdentityError::Hex),
         }
-        Ok(Self::from_seed(&seed))
     }
 
-    /// The text form, with a newline. It is the secret itself.
+    /// The text form, with a newline. It contains the secret seed.
     #[must_use]
     pub fn to_text(&self) -> Zeroizing<String> {
-        // Reserved at once, so that growing leaves no copy behind.
+        // Reserved at once, because a string that grows leaves copies of the secret in memory.
         let mut text = Zeroizing::new(String::with_capacity(TEXT_PREFIX.len() + 2 * SEED_LEN + 1));
         text.push_str(TEXT_PREFIX);
-        for byte in *self.seed {
-            for nibble in [byte >> 4, byte & 15] {
-                text.push(char::from_digit(nibble.into(), 16).unwrap_or_default());
-            }
-        }
+        HEXLOWER.encode_append(&*self.seed, &mut text);
         text.push('\n');
         text
     }
 
-    /// The public half.
+    /// The public keys.
     #[must_use]
     pub const fn public(&self) -> &PublicKeys {
         &self.public
     }
 
-    /// The address; the same as that of [`public`](Self::public).
+    /// The address of [`public`](Self::public).
     #[must_use]
     pub fn address(&self) -> PeerId {
         self.public.address()
     }
 
-    /// Signs bytes that start with a label of their purpose.
+    /// Signs bytes, which must start with a label of their purpose.
     pub(crate) fn sign(&self, labelled: &[u8]) -> Signature {
         self.signing.sign(labelled).to_bytes()
     }
 
-    /// Diffie-Hellman with another X25519 key.
+    /// Diffie-Hellman with the X25519 key of another peer.
     pub(super) fn agree(&self, other: &[u8; 32]) -> SharedSecret {
         self.agreement.diffie_hellman(&PublicKey::from(*other))
     }
@@ -131,13 +128,13 @@ impl fmt::Debug for Identity {
     }
 }
 
-/// The public keys of a peer: 32 bytes Ed25519, 32 bytes X25519.
+/// The public keys of a peer: 32 bytes Ed25519, then 32 bytes X25519.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct PublicKeys([u8; PUBLIC_KEYS_LEN]);
 
 impl PublicKeys {
-    /// The keys with these bytes. Any bytes pass; under keys that are none, no signature is valid
-    /// and nothing can be sealed.
+    /// The keys with these bytes. Any bytes are accepted. If they are not valid keys, no signature
+    /// verifies and nothing can be sealed.
     #[must_use]
     pub const fn new(bytes: [u8; PUBLIC_KEYS_LEN]) -> Self {
         Self(bytes)
@@ -149,14 +146,14 @@ impl PublicKeys {
         &self.0
     }
 
-    /// The address that goes with the keys: SHA-1 of the 64 bytes.
+    /// The address that belongs to the keys: SHA-1 of the 64 bytes.
     #[must_use]
     pub fn address(&self) -> PeerId {
         PeerId::new(Sha1::digest(self.0).into())
     }
 
-    /// Checks a signature strictly: keys and signatures of small order or in a second encoding are
-    /// refused, so that one message has one signature.
+    /// Checks a signature strictly: keys and signatures of small order or in a non-canonical encoding are
+    /// refused. A message then has only one valid signature.
     pub(crate) fn verify(&self, labelled: &[u8], signature: &Signature) -> bool {
         let (ed25519, _) = self.halves();
         VerifyingKey::from_bytes(&ed25519).is_ok_and(|key| {
@@ -203,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn other_texts_are_no_identity() {
+    fn other_texts_are_refused() {
         let digits = "0".repeat(64);
         for (text, error) in [
             (String::new(), IdentityError::Prefix),
@@ -236,7 +233,7 @@ mod tests {
         assert!(identity.public().verify(b"label text", &signature));
         assert!(!identity.public().verify(b"label texT", &signature));
         assert!(!other.public().verify(b"label text", &signature));
-        // The neutral point as key and as signature, which a lax check accepts for any bytes.
+        // A lax check accepts the neutral point as key and as signature for any bytes.
         let mut weak = [0; 64];
         weak[0] = 1;
         assert!(!PublicKeys::new(weak).verify(b"label text", &weak));

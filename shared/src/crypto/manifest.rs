@@ -1,34 +1,34 @@
-//! The payload of a manifest: what a large broadcast is made of.
+//! The payload of a manifest, which describes a large broadcast.
 //!
-//! A number, the size of the whole in bytes; then the SHA-256 of each piece, in order. A piece is
-//! 16 KiB, the last one what is left. At 16 MiB that is 32 KiB of hashes, below the limit of a
-//! message.
+//! It is the size of the broadcast in bytes (LEB128), then the SHA-256 of each chunk in order. A chunk is
+//! 16 KiB; the last one may be shorter. A broadcast of 16 MiB has 32 KiB of hashes, which is below the
+//! limit of a message.
 
 use sha2::{Digest, Sha256};
 
 use crate::wire::varint::{self, Reader};
 
-/// Bytes of a piece: what one message of a data channel carries in every browser.
+/// Size of a chunk in bytes. Every browser can send this much in one data channel message.
 pub const CHUNK: usize = 16 << 10;
 
-/// Bytes of the largest broadcast.
+/// Size of the largest broadcast in bytes.
 pub const MAX_SIZE: usize = 16 << 20;
 
 const HASH_LEN: usize = 32;
 
-/// Why a payload is no manifest.
+/// Why a payload is not a manifest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ManifestError {
-    /// No number first, or one of 0 or above [`MAX_SIZE`].
+    /// The size is missing, 0 or above [`MAX_SIZE`].
     #[error("size is missing or out of range")]
     Size,
-    /// Not one hash for each piece.
-    #[error("hashes do not fit the size")]
+    /// There is not exactly one hash for each chunk.
+    #[error("number of hashes does not match the size")]
     Hashes,
 }
 
-/// A manifest, borrowed from its bytes.
+/// A manifest that borrows its bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Manifest<'a> {
     size: usize,
@@ -36,7 +36,7 @@ pub struct Manifest<'a> {
 }
 
 impl<'a> Manifest<'a> {
-    /// The manifest of these bytes, of which there must be 1 to [`MAX_SIZE`].
+    /// Makes the manifest of a broadcast, which must have 1 to [`MAX_SIZE`] bytes.
     #[must_use]
     pub fn encode(data: &[u8]) -> Vec<u8> {
         let mut out = Vec::with_capacity(4 + data.len().div_ceil(CHUNK) * HASH_LEN);
@@ -64,19 +64,19 @@ impl<'a> Manifest<'a> {
         Ok(Self { size, hashes })
     }
 
-    /// Bytes of the whole.
+    /// Size of the broadcast in bytes.
     #[must_use]
     pub const fn size(&self) -> usize {
         self.size
     }
 
-    /// How many pieces.
+    /// Number of chunks.
     #[must_use]
     pub const fn chunks(&self) -> usize {
         self.hashes.len()
     }
 
-    /// Whether this is that piece.
+    /// Whether `data` is the chunk at `index`, counted from 0.
     #[must_use]
     pub fn check(&self, index: u32, data: &[u8]) -> bool {
         let index = index as usize;
@@ -93,7 +93,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_piece_fits_its_place_only() {
+    fn every_chunk_is_accepted_in_its_place_only() {
         for size in [1, CHUNK - 1, CHUNK, CHUNK + 1, 300 << 10, MAX_SIZE] {
             let data: Vec<u8> = (0..size).map(|at| (at / 7) as u8).collect();
             let encoded = Manifest::encode(&data);
@@ -113,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn other_payloads_are_no_manifest() {
+    fn other_payloads_are_refused() {
         let good = Manifest::encode(&[7; CHUNK + 1]);
         for end in 0..good.len() {
             assert!(Manifest::decode(&good[..end]).is_err());

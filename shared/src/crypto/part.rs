@@ -1,25 +1,26 @@
-//! The payload of a part of a large direct message: 20 bytes that name the message, two numbers,
-//! which part this is and of how many, and the part's bytes. Together the parts are the message.
+//! The payload of one part of a large direct message: 20 bytes that name the message, the index of the
+//! part and the number of parts (LEB128), and the bytes of the part. The bytes of all parts in order are
+//! the message.
 
 use crate::wire::varint::{self, Reader};
 
-/// Parts of one message: at 48 KiB each, the largest message takes 342.
+/// Largest number of parts of one message. The largest message takes 342 parts of 48 KiB.
 pub const MAX_PARTS: u32 = 512;
 
-/// A part, borrowed from its bytes.
+/// A part that borrows its bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Part<'a> {
-    /// The same in all parts of a message, random.
+    /// Names the message: 20 random bytes, the same in all its parts.
     pub group: [u8; 20],
-    /// Which part, from 0.
+    /// Index of the part, counted from 0.
     pub index: u32,
-    /// How many there are, at most [`MAX_PARTS`].
+    /// Number of parts, at most [`MAX_PARTS`].
     pub count: u32,
-    /// Its bytes.
+    /// The bytes of the part.
     pub data: &'a [u8],
 }
 
-/// A payload is no part.
+/// A payload is not a part.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("not a part of a message")]
 pub struct PartError;
@@ -28,7 +29,7 @@ impl<'a> Part<'a> {
     /// Reads a part.
     ///
     /// # Errors
-    /// [`PartError`]: a field is missing, or there is no such part.
+    /// [`PartError`], if a field is missing or the index or the count is out of range.
     pub fn decode(payload: &'a [u8]) -> Result<Self, PartError> {
         let mut reader = Reader::new(payload);
         let group = reader.array().map_err(|_| PartError)?;

@@ -1,12 +1,13 @@
-//! Sealing: a signed envelope that only its receiver can read, and the proof that it did.
+//! Sealing: encrypts a signed envelope for one receiver, and lets the receiver prove that it opened it.
 //!
-//! The body is an ephemeral X25519 public key, 32 bytes, and the ciphertext with its tag:
-//! ChaCha20-Poly1305 (RFC 8439) with a nonce of zeros, since every key is used once. Its key, and
-//! that of the acknowledgement, are HKDF-SHA256 (RFC 5869) of the shared secret, salted with both
-//! public X25519 keys. The addresses of sender and receiver are authenticated with it.
+//! A sealed body is an ephemeral X25519 public key (RFC 7748, 32 bytes), the ciphertext and its 16-byte
+//! tag. The cipher is ChaCha20-Poly1305 (RFC 8439). Its nonce is all zeros, because every key is used
+//! only once. Its key and the key of the acknowledgement are derived by HKDF-SHA256 (RFC 5869) from the
+//! shared secret, with both public X25519 keys as salt. The addresses of sender and receiver are
+//! authenticated as additional data.
 //!
-//! An acknowledgement proves by HMAC-SHA256, cut to 16 bytes, over id and hops, that the body was
-//! opened.
+//! An acknowledgement is an HMAC-SHA256, truncated to 16 bytes, over the id of the message and the
+//! number of hops. It proves that the receiver opened the body.
 
 use std::fmt;
 
@@ -24,17 +25,19 @@ const KEY_LABEL: &[u8] = b"easypeers/2 sealed message";
 const ACK_LABEL: &[u8] = b"easypeers/2 acknowledgement";
 const PUBLIC_LEN: usize = 32;
 
-/// A body cannot be made or opened: it is not for us, was changed, or a key is none.
+/// A body cannot be sealed or opened: it is for another receiver, it was changed, or a key is not
+/// valid.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("not sealed for this receiver, or changed on its way")]
 pub struct SealError;
 
-/// What both ends of a sealed message know: its receiver proves with it that it opened it.
+/// A key that the sender and the receiver of a sealed message share. With it the receiver proves that it
+/// opened the message.
 #[derive(Clone)]
 pub struct AckKey(Zeroizing<[u8; 32]>);
 
 impl AckKey {
-    /// The proof for a message that came over so many hops.
+    /// The proof for the message `id` that arrived over `hops` hops.
     #[must_use]
     pub fn prove(&self, id: &MessageId, hops: u8) -> [u8; 16] {
         let mac: [u8; 32] = self.mac(id, hops).finalize().into_bytes().into();
@@ -43,7 +46,7 @@ impl AckKey {
         proof
     }
 
-    /// Checks a proof, in constant time.
+    /// Checks a proof in constant time.
     #[must_use]
     pub fn verify(&self, id: &MessageId, hops: u8, proof: &[u8; 16]) -> bool {
         self.mac(id, hops).verify_truncated_left(proof).is_ok()
@@ -69,7 +72,7 @@ pub fn sealed_id(body: &[u8]) -> MessageId {
 /// Seals an envelope from `from` for the owner of `to`. `ephemeral` must be fresh random bytes.
 ///
 /// # Errors
-/// [`SealError`], if `to` is no key.
+/// [`SealError`], if the X25519 key in `to` is not valid.
 pub fn seal(
     envelope: &[u8],
     from: PeerId,
@@ -91,7 +94,8 @@ pub fn seal(
     Ok(([public.as_bytes().as_slice(), &sealed].concat(), ack))
 }
 
-/// Opens a body that says to be from `from`: that it is, the signature in it must tell.
+/// Opens a body that claims to be from `from`. The caller must check the signature of the envelope in it
+/// to know that it is.
 ///
 /// # Errors
 /// [`SealError`].
@@ -118,7 +122,7 @@ fn keys(
     ephemeral: &[u8; 32],
     receiver: &[u8; 32],
 ) -> Result<(ChaCha20Poly1305, AckKey), SealError> {
-    // A key of small order would make a secret that everybody knows.
+    // With a key of small order the shared secret would be known to everybody.
     if !shared.was_contributory() {
         return Err(SealError);
     }
@@ -142,7 +146,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_its_receiver_opens_it_and_only_as_it_was_sent() {
+    fn only_the_receiver_opens_a_body_and_only_unchanged() {
         let alice = Identity::from_seed(&[1; 32]);
         let bob = Identity::from_seed(&[2; 32]);
         let eve = Identity::from_seed(&[3; 32]);
@@ -155,7 +159,7 @@ mod tests {
         for at in 0..body.len() {
             let mut changed = body.clone();
             changed[at] ^= 1;
-            // The highest bit of an X25519 key is ignored (RFC 7748), but it is part of the salt.
+            // X25519 ignores the highest bit of a key (RFC 7748), but that bit is part of the salt.
             assert!(open(&changed, &bob, alice.address()).is_err(), "byte {at}");
             assert!(
                 open(&body[..at], &bob, alice.address()).is_err(),

@@ -1,10 +1,10 @@
-//! The topic key: 32 bytes that the members of a swarm share and the tracker does not see. Links
-//! are admitted under it, see [`admission`](super::admission).
+//! The topic key: 32 bytes that the members of a swarm share and that the tracker does not see. A peer
+//! must know it to be admitted to a link, see [`admission`](super::admission).
 //!
-//! What it is worth depends on where it comes from. A topic's text is known to whoever guesses it
-//! (the infohash is its unsalted hash), a password costs 19 MiB and two passes per guess and
-//! swarm, and an infohash alone is no secret: every tracker knows it. Peers whose keys come from
-//! different sources do not admit each other.
+//! How secret it is depends on its source. A topic's text can be guessed, because the infohash is its
+//! unsalted hash. Each guess of a password costs 19 MiB and two passes of Argon2id, for each swarm
+//! anew. An infohash alone is not a secret: every tracker knows it. Peers whose keys have different
+//! sources do not admit each other.
 
 use std::fmt;
 
@@ -15,14 +15,14 @@ use zeroize::Zeroizing;
 use super::{hkdf_sha256, hmac_sha256};
 use crate::InfoHash;
 
-/// Argon2id memory in KiB: 19 MiB, OWASP's first choice for two passes, and little enough for a
-/// tab on a phone.
+/// Memory of Argon2id (RFC 9106) in KiB: 19 MiB. OWASP recommends it with two passes, and a tab on a
+/// phone can afford it.
 pub const ARGON2_MEMORY_KIB: u32 = 19 * 1024;
-/// Argon2id passes over that memory (OWASP, with 19 MiB).
+/// Passes of Argon2id over that memory, as OWASP recommends with 19 MiB.
 pub const ARGON2_PASSES: u32 = 2;
-/// Argon2id lanes: one, since WebAssembly has one thread.
+/// Lanes of Argon2id: one, because WebAssembly has one thread.
 pub const ARGON2_LANES: u32 = 1;
-/// Bytes of an HMAC-SHA256.
+/// Length of an HMAC-SHA256 in bytes.
 pub const MAC_LEN: usize = 32;
 
 const TOPIC_LABEL: &[u8] = b"easypeers/2 topic key from text";
@@ -34,20 +34,21 @@ const INFO_HASH_LABEL: &[u8] = b"easypeers/2 topic key from infohash";
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum TopicError {
-    /// An empty password is a mistake, not a secret.
+    /// The password is empty.
     #[error("password is empty")]
     EmptyPassword,
-    /// Argon2 refused; with these parameters only a password of 4 GiB.
+    /// Argon2 failed. With these parameters that needs a password of 4 GiB.
     #[error("password cannot be hashed")]
     Argon2,
 }
 
-/// The key that the members of a swarm share. Wiped from memory on drop, never printed.
+/// The key that the members of a swarm share. It is wiped from memory on drop and is never printed.
 #[derive(Clone)]
 pub struct TopicKey(Zeroizing<[u8; 32]>);
 
 impl TopicKey {
-    /// The key of a topic's text: HKDF-SHA256 over the text in UTF-8, salted with the infohash.
+    /// The key of a topic's text: HKDF-SHA256 (RFC 5869) over the text in UTF-8 with the infohash as
+    /// salt.
     #[must_use]
     pub fn from_topic(topic: &str) -> Self {
         let info_hash = InfoHash::of_topic(topic);
@@ -58,9 +59,9 @@ impl TopicKey {
         ))
     }
 
-    /// The key of a password: Argon2id over it with a salt derived from the infohash, then HKDF.
-    /// The topic's text is not part of it, so that a member may also join by infohash. Takes about
-    /// 20 ms natively: call it once per swarm.
+    /// The key of a password: Argon2id over the password with a salt derived from the infohash, then
+    /// HKDF. The topic's text is not part of it, so a member can also join by infohash. It takes about
+    /// 20 ms natively. Call it once per swarm.
     ///
     /// # Errors
     /// [`TopicError`].
@@ -81,14 +82,15 @@ impl TopicKey {
         )))
     }
 
-    /// The key for a swarm of which only the infohash is known. It keeps nobody out who knows it.
+    /// The key of a swarm of which only the infohash is known. Anybody who knows the infohash can
+    /// compute it.
     #[must_use]
     pub fn from_info_hash(info_hash: &InfoHash) -> Self {
         let id = info_hash.as_bytes();
         Self(hkdf_sha256(id, id, &[INFO_HASH_LABEL]))
     }
 
-    /// HMAC-SHA256 over labelled bytes.
+    /// HMAC-SHA256 over bytes, which must start with a label of their purpose.
     pub(super) fn mac(&self, labelled: &[u8]) -> [u8; MAC_LEN] {
         hmac_sha256(&self.0, &[labelled])
             .finalize()

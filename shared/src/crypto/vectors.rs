@@ -1,4 +1,5 @@
-//! Keys, proofs and messages against those of another implementation, which knows the document only.
+//! Compares keys, proofs and messages with those of an independent implementation, which was written
+//! from docs/peer-protocol.md.
 
 use serde_json::Value;
 
@@ -19,16 +20,16 @@ fn text(value: &Value) -> &str {
 }
 
 fn bytes(value: &Value) -> Vec<u8> {
-    let digits = text(value).as_bytes().chunks_exact(2);
-    let byte = |pair| u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).unwrap();
-    digits.map(byte).collect()
+    data_encoding::HEXLOWER
+        .decode(text(value).as_bytes())
+        .unwrap()
 }
 
 fn array<const N: usize>(value: &Value) -> [u8; N] {
     bytes(value).try_into().unwrap()
 }
 
-/// Alice, who offers and writes, and Bob.
+/// Alice, who makes the offer and sends the messages, and Bob.
 fn identities(vectors: &Value) -> [Identity; 2] {
     [0, 1].map(|at| Identity::from_seed(&array(&vectors["identities"][at]["seed"])))
 }
@@ -128,8 +129,8 @@ fn envelopes() {
                 assert_eq!(Manifest::encode(&whole), payload);
             }
             Kind::Bridged => {
-                let (_, original) = name.rsplit_once(' ').unwrap();
-                assert_eq!(bridged_id(original), read.id());
+                let (_, v1_id) = name.rsplit_once(' ').unwrap();
+                assert_eq!(bridged_id(v1_id), read.id());
             }
             Kind::Part => {
                 let part = Part::decode(&payload).unwrap();

@@ -1,5 +1,5 @@
-//! Client to tracker: announce, answer, scrape. Decoding borrows from the text and is tolerant
-//! where real clients need it; what it returns is exact.
+//! Client to tracker: announce, answer, scrape. Decoding borrows from the text and tolerates what real
+//! clients send. A decoded message is valid in every field.
 
 use serde::Deserializer;
 use serde_json::error::Category;
@@ -12,11 +12,11 @@ use crate::{InfoHash, OfferId, PeerId};
 /// A message from a client, valid in every field.
 #[derive(Debug, Clone)]
 pub enum ClientMessage<'a> {
-    /// Joins, refreshes or leaves a swarm, maybe with offers.
+    /// Joins, refreshes or leaves a swarm. May carry offers.
     Announce(Announce<'a>),
     /// Answers an offer that the tracker relayed.
     Answer(Answer<'a>),
-    /// Asks for counts.
+    /// Asks for the number of peers in swarms.
     Scrape(Scrape),
 }
 
@@ -27,22 +27,24 @@ pub struct Announce<'a> {
     pub info_hash: InfoHash,
     /// The announcing peer.
     pub peer_id: PeerId,
-    /// What happened; [`Event::Update`] when absent.
+    /// What happened. [`Event::Update`] if the message does not say.
     pub event: Event,
-    /// True for `left: 0`. Null, absent and negative mean unknown, so a leecher.
+    /// Whether the peer is a seeder, which says `left: 0`. A null, absent or negative `left` means
+    /// unknown and counts as a leecher.
     pub complete: bool,
-    /// How many offers the client wants relayed, where it sent a whole number from 0.
+    /// How many offers the client wants to be relayed. `None` if it did not send a whole number of at
+    /// least 0.
     pub numwant: Option<usize>,
-    /// Well-formed offers, in order, at most [`crate::limits::MAX_OFFERS`].
+    /// The well-formed offers in order, at most [`crate::limits::MAX_OFFERS`].
     pub offers: Vec<Offer<'a>>,
-    /// Items of `offers` that were no offers, or beyond that.
+    /// Number of items of `offers` that were malformed or above that limit.
     pub offers_skipped: usize,
 }
 
 /// One item of `offers`.
 #[derive(Debug, Clone)]
 pub struct Offer<'a> {
-    /// Chosen by the client; comes back with the answer.
+    /// Chosen by the client. The answer repeats it.
     pub offer_id: OfferId,
     /// The session description as the client wrote it.
     pub offer: &'a RawValue,
@@ -57,7 +59,7 @@ pub struct Answer<'a> {
     pub peer_id: PeerId,
     /// The peer that made the offer.
     pub to_peer_id: PeerId,
-    /// The offer's id.
+    /// The offer that is answered.
     pub offer_id: OfferId,
     /// The session description as the client wrote it.
     pub answer: &'a RawValue,
@@ -73,20 +75,20 @@ pub struct Scrape {
 /// `event` of an announce.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Event {
-    /// Joins.
+    /// The peer joins.
     Started,
-    /// Leaves.
+    /// The peer leaves.
     Stopped,
-    /// Has everything now.
+    /// The peer has become a seeder.
     Completed,
-    /// libtorrent (BEP 21): stays, wants nothing.
+    /// The peer stays but does not download (BEP 21, sent by libtorrent).
     Paused,
-    /// The periodic refresh: absent, null, `""`, `empty` or `update`.
+    /// The periodic refresh. The field is absent, null, `""`, `empty` or `update`.
     Update,
 }
 
 impl Event {
-    /// Every event, for initialising counters.
+    /// Every event, to initialise counters.
     pub const ALL: [Self; 5] = [
         Self::Started,
         Self::Stopped,
@@ -95,7 +97,7 @@ impl Event {
         Self::Update,
     ];
 
-    /// The JSON value, and the metric label.
+    /// The JSON value, which is also the label in metrics.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -123,7 +125,7 @@ impl<'a> ClientMessage<'a> {
     /// Decodes one message.
     ///
     /// # Errors
-    /// [`DecodeError`] says what was wrong and carries what a failure message needs.
+    /// [`DecodeError`] says what was wrong and holds what a failure message needs.
     pub fn decode(text: &'a str) -> Result<Self, DecodeError<'a>> {
         let bare = |reason| DecodeError {
             reason,
@@ -156,7 +158,7 @@ impl<'a> ClientMessage<'a> {
         })
     }
 
-    /// Appends the message as JSON, keys in the order of bittorrent-tracker's client.
+    /// Appends the message as JSON. The keys are in the order of `bittorrent-tracker`'s client.
     pub fn write_json(&self, out: &mut Vec<u8>) {
         match self {
             Self::Announce(announce) => announce.write_json(out),

@@ -2,8 +2,8 @@
 
 use super::Action;
 
-/// What was wrong. [`label`](Self::label) is the value of the metric's `reason` label and
-/// [`Display`](std::fmt::Display) the text of the `failure reason`.
+/// What was wrong with a message. [`label`](Self::label) is the value of the metric's `reason` label.
+/// [`Display`](std::fmt::Display) gives the text of the `failure reason`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
 #[non_exhaustive]
 pub enum RejectReason {
@@ -13,28 +13,28 @@ pub enum RejectReason {
     /// JSON, but `null`, a number, a string or an array.
     #[error("message is not a JSON object")]
     NotAnObject,
-    /// Neither `announce` nor `scrape`, or no action.
+    /// `action` is missing or neither `announce` nor `scrape`.
     #[error("action must be \"announce\" or \"scrape\"")]
     UnknownAction,
     /// `info_hash` is missing.
     #[error("info_hash is missing")]
     MissingInfoHash,
-    /// `info_hash` is no id.
+    /// `info_hash` is not an id.
     #[error("info_hash must be a binary string of 20 characters U+0000 to U+00FF")]
     InvalidInfoHash,
-    /// `peer_id` is missing or no id.
+    /// `peer_id` is missing or not an id.
     #[error("peer_id must be a binary string of 20 characters U+0000 to U+00FF")]
     InvalidPeerId,
-    /// `event` is none of the known ones.
+    /// `event` is not a known one.
     #[error("event must be started, stopped, completed, paused, update or empty")]
     InvalidEvent,
-    /// `answer` is no session description.
+    /// `answer` is not a session description.
     #[error("answer must be an object with type and sdp")]
     InvalidAnswer,
-    /// `to_peer_id` of an answer is missing or no id.
+    /// `to_peer_id` of an answer is missing or not an id.
     #[error("to_peer_id must be a binary string of 20 characters U+0000 to U+00FF")]
     InvalidToPeerId,
-    /// `offer_id` of an answer is missing or no id.
+    /// `offer_id` of an answer is missing or not an id.
     #[error("offer_id must be a binary string of 20 characters U+0000 to U+00FF")]
     InvalidOfferId,
     /// More infohashes in one scrape than [`crate::limits::MAX_SCRAPE`].
@@ -43,7 +43,7 @@ pub enum RejectReason {
 }
 
 impl RejectReason {
-    /// Every reason, for initialising counters.
+    /// Every reason, to initialise counters.
     pub const ALL: [Self; 11] = [
         Self::NotJson,
         Self::NotAnObject,
@@ -77,15 +77,16 @@ impl RejectReason {
     }
 }
 
-/// A refused message, with what is needed to answer it so that its client survives: a failure
-/// without `action` makes bittorrent-tracker's client drop the socket, one with `action` but
+/// Why a message was refused, and what the answer must contain for the client to survive it. A failure
+/// without `action` makes `bittorrent-tracker`'s client drop the socket. A failure with `action` but
 /// without `info_hash` crashes it under Node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct DecodeError<'a> {
     /// What was wrong.
     pub reason: RejectReason,
-    /// The action, where it could be read.
+    /// The action, if it could be read.
     pub action: Option<Action>,
-    /// The JSON text of `info_hash`, quotes included, where it was a string of bearable length.
+    /// The JSON text of `info_hash` with its quotes, if it was a string of at most
+    /// [`MAX_INFO_HASH_ECHO`](crate::limits::MAX_INFO_HASH_ECHO) bytes.
     pub info_hash: Option<&'a str>,
 }

@@ -1,5 +1,5 @@
-//! A client's message as it stands: one pass over the JSON that borrows every field, keeps
-//! well-formed offers and counts the others; then each field becomes exact or is refused.
+//! Decodes a client's message in two steps. One pass over the JSON borrows every field, keeps the
+//! well-formed offers and counts the others. Then each field is validated or the message is refused.
 
 use std::fmt;
 
@@ -10,8 +10,8 @@ use super::{Announce, Answer, ClientMessage, Event, Offer, RejectReason, Scrape,
 use crate::limits::{MAX_INFO_HASH_ECHO, MAX_OFFERS, MAX_SCRAPE};
 use crate::{InfoHash, OfferId, PeerId};
 
-/// The fields of a message as they stand, before anything is believed. Of a repeated key the last
-/// one counts, as in `JSON.parse`.
+/// The fields of a message before they are validated. If a key is repeated, its last value counts, as in
+/// `JSON.parse`.
 #[derive(Default)]
 pub(super) struct Fields<'a> {
     pub(super) action: Option<&'a RawValue>,
@@ -88,7 +88,7 @@ impl<'a> Fields<'a> {
         Ok(ClientMessage::Scrape(Scrape { info_hashes }))
     }
 
-    /// The `info_hash` to put into a failure message.
+    /// The `info_hash` to repeat in a failure message.
     pub(super) fn echo(&self) -> Option<&'a str> {
         self.info_hash
             .map(RawValue::get)
@@ -138,7 +138,7 @@ impl<'de> Visitor<'de> for FieldsVisitor {
     }
 }
 
-/// The keys that mean something.
+/// The keys that have a meaning.
 enum Name {
     Action,
     InfoHash,
@@ -189,7 +189,7 @@ impl Visitor<'_> for Key {
     }
 }
 
-/// Any JSON value that is not what was hoped for is read over.
+/// Skips any JSON value of an unexpected type.
 macro_rules! skip_scalars {
     ($value:ty, $skipped:expr) => {
         fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -216,7 +216,7 @@ macro_rules! skip_scalars {
     };
 }
 
-/// Reads `offers` in one pass: well-formed ones and how many were not.
+/// Reads `offers` in one pass. Gives the well-formed offers and the number of the others.
 struct Offers;
 
 impl<'de> DeserializeSeed<'de> for Offers {

@@ -1,8 +1,8 @@
 //! The WebTorrent tracker dialect: one JSON object per WebSocket text message.
 //!
-//! There is no BEP for it. The specification is the source of npm `bittorrent-tracker` and what
-//! its clients send; see docs/protocol.md for fields and the tolerance rules. Session descriptions
-//! (`offer`, `answer`) are never decoded: they are borrowed as raw JSON and relayed byte for byte.
+//! No BEP describes it. The reference is the source of npm `bittorrent-tracker` and what its clients
+//! send. docs/protocol.md lists the fields and what is tolerated. Session descriptions (`offer`,
+//! `answer`) are never decoded: they are borrowed as raw JSON and relayed byte for byte.
 
 pub mod client;
 pub mod error;
@@ -18,9 +18,9 @@ use serde_json::value::RawValue;
 /// The two actions of the dialect.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Action {
-    /// Joins, refreshes or leaves a swarm; carries offers or an answer.
+    /// Joins, refreshes or leaves a swarm. Carries offers or an answer.
     Announce,
-    /// Asks for counts.
+    /// Asks for the number of peers in swarms.
     Scrape,
 }
 
@@ -36,8 +36,10 @@ impl Action {
 }
 
 /// Whether raw JSON looks like a session description: an object with the keys `type` and `sdp`.
-/// A scan, not a parse (quotes inside JSON strings are escaped, so a match is a key or a whole
-/// value): the receiving client parses it anyway, and ours must only keep garbage from travelling.
+///
+/// This only searches the text and does not parse it. Quotes inside JSON strings are escaped, so a match
+/// is a key or a whole value. The receiving client parses the description anyway; here it is enough not
+/// to relay obvious garbage.
 #[must_use]
 pub fn is_description(raw: &RawValue) -> bool {
     let text = raw.get();

@@ -12,48 +12,48 @@ use crate::{InfoHash, OfferId, PeerId};
 /// A message to a client.
 #[derive(Debug, Clone)]
 pub enum ServerMessage<'a> {
-    /// Answers an announce.
+    /// The response to an announce.
     Announced {
         /// The swarm.
         info_hash: InfoHash,
         /// Seconds until the next announce is expected.
         interval: u32,
-        /// Peers that have everything.
+        /// Number of seeders.
         complete: u32,
-        /// The others, the announcing one included.
+        /// Number of leechers, the announcing peer included if it is one.
         incomplete: u32,
     },
     /// Another peer's offer.
     Offer {
         /// The swarm.
         info_hash: InfoHash,
-        /// Who made it.
+        /// The peer that made the offer.
         peer_id: PeerId,
-        /// Goes back with the answer.
+        /// Chosen by that peer. The answer must repeat it.
         offer_id: OfferId,
         /// The session description, byte for byte.
         offer: &'a RawValue,
     },
-    /// The answer to an own offer.
+    /// Another peer's answer to an offer of this client.
     Answer {
         /// The swarm.
         info_hash: InfoHash,
-        /// Who answers.
+        /// The peer that answers.
         peer_id: PeerId,
-        /// The offer.
+        /// The offer that is answered.
         offer_id: OfferId,
         /// The session description, byte for byte.
         answer: &'a RawValue,
     },
-    /// Answers a scrape, one entry per infohash asked for, unknown ones with zeros.
+    /// The response to a scrape: one entry for each infohash in it. An unknown swarm has zeros.
     Scraped(Cow<'a, [ScrapeEntry]>),
-    /// A refusal. Never closes the socket by itself.
+    /// A refusal. The socket stays open.
     Failure {
-        /// What was refused, where it could be read.
+        /// The action that was refused, if it could be read.
         action: Option<Action>,
-        /// JSON text of the `info_hash` it was for, quotes included.
+        /// JSON text of the `info_hash` in the refused message, with its quotes.
         info_hash: Option<&'a str>,
-        /// Why.
+        /// Why it was refused.
         reason: Cow<'a, str>,
     },
 }
@@ -63,11 +63,11 @@ pub enum ServerMessage<'a> {
 pub struct ScrapeEntry {
     /// The swarm.
     pub info_hash: InfoHash,
-    /// Peers that have everything.
+    /// Number of seeders.
     pub complete: u32,
-    /// The others.
+    /// Number of leechers.
     pub incomplete: u32,
-    /// How often a peer completed since the tracker knows the swarm.
+    /// How many peers became seeders since the tracker has known the swarm.
     pub downloaded: u32,
 }
 
@@ -133,7 +133,7 @@ impl<'a> ServerMessage<'a> {
     /// Decodes one message, as a client does.
     ///
     /// # Errors
-    /// What serde_json says, or that the object is none of the five messages.
+    /// An error of `serde_json`, if the text is not one of the five messages.
     pub fn decode(text: &'a str) -> Result<Self, serde_json::Error> {
         serde_json::from_str::<Wire<'a>>(text)?.classify()
     }
@@ -174,7 +174,7 @@ fn write_scraped(entries: &[ScrapeEntry], out: &mut Vec<u8>) {
     out.extend_from_slice(b"}}");
 }
 
-/// Decimal digits without the formatting machinery: twice per announce response.
+/// Appends a decimal number. An announce response has three, and `write!` is slower.
 fn write_number(mut number: u32, out: &mut Vec<u8>) {
     let mut digits = [0; 10];
     let mut at = digits.len();
@@ -189,7 +189,7 @@ fn write_number(mut number: u32, out: &mut Vec<u8>) {
     out.extend_from_slice(&digits[at..]);
 }
 
-/// Everything that any of the messages carries.
+/// The fields of all messages together.
 #[derive(Deserialize)]
 struct Wire<'a> {
     #[serde(borrow)]

@@ -87,13 +87,13 @@ fn a_hundred_thousand_offers_are_counted_but_not_kept() {
 }
 
 #[test]
-fn of_a_repeated_key_the_last_counts() {
+fn the_last_value_of_a_repeated_key_counts() {
     let text = announce(r#","event":"started","event":"stopped""#);
     assert_eq!(decoded(&text).event, Event::Stopped);
 }
 
 #[test]
-fn what_is_no_message_is_refused_with_its_reason() {
+fn a_malformed_message_is_refused_with_its_reason() {
     use RejectReason::*;
     let deep = format!("{}{}", "[".repeat(100_000), "]".repeat(100_000));
     for (text, reason) in [

@@ -1,32 +1,32 @@
-//! The extended handshake (BEP 10): payload of the extended message with id 0, one bencoded
+//! The extended handshake (BEP 10): the payload of the extended message with id 0, which is one bencoded
 //! dictionary.
 //!
-//! `m` maps the names of extensions to numbers, which are the *sender's*: whoever receives a message
-//! chose its number. We know two names: `ep2`, the frames of Easypeers 2, and `sw_easypeers`, the
-//! message of Easypeers 1 ([`v1`](super::v1)). Whoever names `ep2` must also say hello:
+//! `m` maps the names of extensions to numbers. Each side chooses the numbers under which it *receives*
+//! messages. Easypeers knows two names: `ep2` for the frames of Easypeers 2, and `sw_easypeers` for the
+//! messages of v1 (Easypeers 1). A peer that names `ep2` must also have a dictionary `ep2`, its hello:
 //!
 //! | key of `ep2` | value |
 //! | --- | --- |
-//! | `v` | version, [`VERSION`] or more; a newer peer must still understand this one |
+//! | `v` | version, at least [`VERSION`]; a newer version must still understand this one |
 //! | `k` | both public keys, 64 bytes |
 //! | `n` | nonce, 32 bytes |
-//! | `c` | capability bits, an integer; absent or of another type: none |
-//! | `r` | role: 0 native, 1 browser, 2 slow; absent or of another type: native |
+//! | `c` | capability bits, an integer; none if absent or of another type |
+//! | `r` | kind of peer: 0 native, 1 browser, 2 slow; native if absent or of another type |
 //!
-//! Unknown keys are ignored everywhere, as is what follows the dictionary. A later extended
-//! handshake replaces the numbers of an earlier one.
+//! Unknown keys and bytes after the dictionary are ignored.
 
 use std::num::NonZeroU8;
 
 use crate::bencode::{self, BencodeError, Dict, Item, Value};
 
-/// The version of `ep2` that we speak.
+/// The version of `ep2` in this build.
 pub const VERSION: u32 = 2;
 
-/// The number we give `ep2` in our own handshake.
+/// The number under which this build receives `ep2` frames.
 pub const EP2_NUMBER: NonZeroU8 = NonZeroU8::MIN;
 
-/// The number we give `sw_easypeers`: the one that the original uses, for readable captures.
+/// The number under which this build receives `sw_easypeers` messages. v1 uses the same one, which makes
+/// captures easier to read.
 pub const SW_EASYPEERS_NUMBER: NonZeroU8 = match NonZeroU8::new(3) {
     Some(number) => number,
     None => NonZeroU8::MIN,
@@ -36,16 +36,16 @@ pub const SW_EASYPEERS_NUMBER: NonZeroU8 = match NonZeroU8::new(3) {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ExtensionError {
-    /// Not bencoded.
+    /// The payload is not valid bencode.
     #[error("not bencoded: {0}")]
     Bencode(#[from] BencodeError),
-    /// Bencoded, but no dictionary.
+    /// The payload is valid bencode but not a dictionary.
     #[error("not a dictionary")]
     NotADictionary,
-    /// `m` names `ep2`, but there is no dictionary of that name.
+    /// `m` names `ep2`, but there is no dictionary `ep2`.
     #[error("ep2 is announced but not described")]
     NoHello,
-    /// `v` is missing, no number or below [`VERSION`].
+    /// `v` is missing, not a number or below [`VERSION`].
     #[error("ep2 version is missing or too old")]
     Version,
     /// `k` is not 64 bytes.
@@ -56,21 +56,21 @@ pub enum ExtensionError {
     Nonce,
 }
 
-/// What a peer can be asked for.
+/// What kind of program a peer is, which says how much it can be asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
-pub enum Role {
-    /// A program of its own.
+pub enum PeerKind {
+    /// A native program.
     #[default]
     Native,
-    /// A page.
+    /// A page in a browser.
     Browser,
-    /// Little bandwidth or few connections. Also any role that we do not know: the least is asked
-    /// of it.
+    /// A peer with little bandwidth or few connections. Unknown kinds are read as this one, because it is
+    /// asked for the least.
     Slow,
 }
 
-impl Role {
+impl PeerKind {
     const fn from_number(number: i64) -> Self {
         match number {
             0 => Self::Native,
@@ -88,20 +88,21 @@ impl Role {
     }
 }
 
-/// What a peer of Easypeers 2 says of itself. Nothing of it is believed before it is signed for.
+/// What a peer of Easypeers 2 says about itself. It cannot be trusted before the peer's AUTH frame, which
+/// signs it, has been verified.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Hello {
-    /// [`VERSION`] or more.
+    /// Version of `ep2`, at least [`VERSION`].
     pub version: u32,
-    /// Both public keys.
+    /// Both public keys: 32 bytes Ed25519, then 32 bytes X25519.
     pub keys: [u8; 64],
-    /// Fresh for each link.
+    /// 32 fresh random bytes for each link.
     pub nonce: [u8; 32],
-    /// Capability bits; unknown ones are ignored. The highest bit does not fit a bencoded integer
-    /// of ours and is never set.
+    /// Capability bits. Unknown ones are ignored. The highest bit is never sent, because bencoded
+    /// integers here have at most 63 bits and a sign.
     pub capabilities: u64,
-    /// What may be asked of the peer.
-    pub role: Role,
+    /// What kind of program the peer is.
+    pub kind: PeerKind,
 }
 
 impl Hello {
@@ -118,7 +119,7 @@ impl Hello {
             capabilities: integer(b"c")
                 .and_then(|bits| bits.try_into().ok())
                 .unwrap_or_default(),
-            role: integer(b"r").map(Role::from_number).unwrap_or_default(),
+            kind: integer(b"r").map(PeerKind::from_number).unwrap_or_default(),
         })
     }
 
@@ -129,44 +130,44 @@ impl Hello {
             ("k", Item::bytes(&self.keys)),
             ("n", Item::bytes(&self.nonce)),
             ("c", Item::Integer(capabilities as i64)),
-            ("r", Item::Integer(self.role.number())),
+            ("r", Item::Integer(self.kind.number())),
         ])
     }
 }
 
-/// `ep2` as a peer announced it.
+/// The extension `ep2` in a peer's handshake.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Ep2 {
-    /// The number to send its frames with.
+    /// The number under which that peer receives frames.
     pub number: NonZeroU8,
-    /// What it says of itself.
+    /// What the peer says about itself.
     pub hello: Hello,
 }
 
-/// An extended handshake, as far as it concerns us.
+/// An extended handshake, without what Easypeers does not use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct ExtensionHandshake {
-    /// Easypeers 2, if the sender speaks it.
+    /// The extension of Easypeers 2, if the sender speaks it.
     pub ep2: Option<Ep2>,
-    /// The number to send `sw_easypeers` messages with, if the sender takes them.
+    /// The number under which the sender receives the `sw_easypeers` messages of v1, if it speaks them.
     pub sw_easypeers: Option<NonZeroU8>,
 }
 
 impl ExtensionHandshake {
-    /// The one that we send; `sw_easypeers` is named in compatibility mode only.
+    /// The handshake that this build sends. `sw_easypeers` is named only if v1 peers are accepted.
     #[must_use]
-    pub fn ours(hello: Hello, v1: bool) -> Self {
+    pub fn ours(hello: Hello, accepts_v1: bool) -> Self {
         Self {
             ep2: Some(Ep2 {
                 number: EP2_NUMBER,
                 hello,
             }),
-            sw_easypeers: v1.then_some(SW_EASYPEERS_NUMBER),
+            sw_easypeers: accepts_v1.then_some(SW_EASYPEERS_NUMBER),
         }
     }
 
-    /// Reads the payload of an extended message with id 0. A missing `m`, or a number in it that is
-    /// none of 1 to 255, means that the extension is not spoken.
+    /// Reads the payload of an extended message with id 0. An extension that `m` does not name, or names
+    /// with a number outside 1 to 255, is not spoken.
     ///
     /// # Errors
     /// [`ExtensionError`].
@@ -217,7 +218,7 @@ mod tests {
             keys: [7; 64],
             nonce: [9; 32],
             capabilities: 5,
-            role: Role::Browser,
+            kind: PeerKind::Browser,
         }
     }
 
@@ -240,11 +241,10 @@ mod tests {
     }
 
     #[test]
-    fn the_original_and_the_smallest_form_name_their_number() {
-        let original =
-            b"d4:keys9:SEA Pairs1:md11:lt_donthavei2e12:sw_easypeersi3e11:ut_metadatai1eee";
+    fn v1_and_the_smallest_form_name_their_number() {
+        let v1 = b"d4:keys9:SEA Pairs1:md11:lt_donthavei2e12:sw_easypeersi3e11:ut_metadatai1eee";
         for (payload, number) in [
-            (&original[..], 3),
+            (&v1[..], 3),
             (b"d1:md12:sw_easypeersi7eee", 7),
             (b"d1:md12:sw_easypeersi255eee trailing", 255),
         ] {
@@ -270,7 +270,7 @@ mod tests {
     }
 
     #[test]
-    fn ours_names_the_old_message_in_compatibility_mode_only() {
+    fn ours_names_v1_only_if_v1_peers_are_accepted() {
         let mut out = Vec::new();
         ExtensionHandshake::ours(hello(), false).encode(&mut out);
         let mut expected = b"d3:ep2d1:ci5e1:k64:".to_vec();
@@ -290,14 +290,17 @@ mod tests {
     #[test]
     fn a_hello_must_have_version_keys_and_nonce_and_the_rest_has_defaults() {
         let plain = with(&[]).unwrap();
-        assert_eq!((plain.capabilities, plain.role), (0, Role::Native));
+        assert_eq!((plain.capabilities, plain.kind), (0, PeerKind::Native));
         let odd = [
             ("c", Item::Integer(-1)),
             ("r", Item::bytes("slow")),
             ("zz", Item::List(Vec::new())),
         ];
         assert_eq!(with(&odd), Ok(plain));
-        assert_eq!(with(&[("r", Item::Integer(77))]).unwrap().role, Role::Slow);
+        assert_eq!(
+            with(&[("r", Item::Integer(77))]).unwrap().kind,
+            PeerKind::Slow
+        );
         assert_eq!(with(&[("v", Item::Integer(9))]).unwrap().version, 9);
         for (entry, error) in [
             (("v", Item::Integer(1)), ExtensionError::Version),
@@ -328,14 +331,14 @@ mod tests {
             keys: [u8; 32],
             nonce: [u8; 32],
             capabilities in 0..=i64::MAX as u64,
-            role in 0i64..3,
+            kind in 0i64..3,
             version in VERSION..,
             numbers: (Option<u8>, Option<u8>),
         ) {
             let mut both = [0; 64];
             both[..32].copy_from_slice(&keys);
-            let role = Role::from_number(role);
-            let hello = Hello { version, keys: both, nonce, capabilities, role };
+            let kind = PeerKind::from_number(kind);
+            let hello = Hello { version, keys: both, nonce, capabilities, kind };
             let shake = ExtensionHandshake {
                 ep2: numbers.0.and_then(NonZeroU8::new).map(|number| Ep2 { number, hello }),
                 sw_easypeers: numbers.1.and_then(NonZeroU8::new),

@@ -1,12 +1,12 @@
-//! The BEP 3 handshake: 68 bytes, sent by both sides at once, before anything else.
+//! The handshake (BEP 3): 68 bytes that both sides send first, without waiting for the other.
 //!
-//! Byte 19, `BitTorrent protocol`, 8 reserved bytes, infohash, peer id. Of the reserved bits we set
-//! one, for the extension protocol (BEP 10), and bear all others: a bit announces what its sender
-//! can do, and only bits that both set mean anything.
+//! It is the byte 19, `BitTorrent protocol`, 8 reserved bytes, the infohash and the peer id. Easypeers
+//! sets one reserved bit, for the extension protocol (BEP 10), and ignores all others: a bit says what
+//! its sender can do, and matters only if both sides set it.
 
 use crate::{InfoHash, PeerId};
 
-/// Bytes of a handshake.
+/// Length of a handshake in bytes.
 pub const HANDSHAKE_LEN: usize = 68;
 
 /// How every handshake starts.
@@ -15,7 +15,7 @@ pub(super) const PROTOCOL: &[u8; 20] = b"\x13BitTorrent protocol";
 /// `reserved[5] & 0x10`: the extension protocol.
 const EXTENSION_BIT: u8 = 0x10;
 
-/// Why bytes are no handshake.
+/// Why bytes are not a handshake.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum HandshakeError {
@@ -39,7 +39,7 @@ pub struct Handshake {
 }
 
 impl Handshake {
-    /// The handshake that we send: the extension bit and no other.
+    /// The handshake that this build sends, with the extension bit and no other.
     #[must_use]
     pub const fn new(info_hash: InfoHash, peer_id: PeerId) -> Self {
         Self {
@@ -55,7 +55,7 @@ impl Handshake {
         self.reserved[5] & EXTENSION_BIT != 0
     }
 
-    /// The 68 bytes.
+    /// The 68 bytes of the handshake.
     #[must_use]
     pub fn encode(&self) -> [u8; HANDSHAKE_LEN] {
         let mut out = [0; HANDSHAKE_LEN];
@@ -66,10 +66,10 @@ impl Handshake {
         out
     }
 
-    /// Reads the 68 bytes.
+    /// Reads a handshake.
     ///
     /// # Errors
-    /// [`HandshakeError`], for another protocol.
+    /// [`HandshakeError`], if it is one of another protocol.
     pub fn decode(bytes: &[u8; HANDSHAKE_LEN]) -> Result<Self, HandshakeError> {
         check_start(bytes)?;
         let mut reserved = [0; 8];
@@ -87,7 +87,7 @@ impl Handshake {
     }
 }
 
-/// Whether a handshake may start with these bytes, however few they are.
+/// Whether a handshake may start with these bytes. There may be any number of them.
 pub(super) fn check_start(bytes: &[u8]) -> Result<(), HandshakeError> {
     match bytes.first() {
         Some(&length) if length != PROTOCOL[0] => Err(HandshakeError::ProtocolLength(length)),
@@ -113,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn any_reserved_bits_are_borne_and_another_protocol_is_not() {
+    fn any_reserved_bits_are_accepted_and_another_protocol_is_refused() {
         let ours = Handshake::new(InfoHash::new([1; 20]), PeerId::new([2; 20]));
         let mut bytes = ours.encode();
         bytes[20..28].fill(0xff);

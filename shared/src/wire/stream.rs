@@ -1,32 +1,35 @@
-//! The byte stream of a link, as a pure core: bytes in any pieces in, [`Event`]s out; and the
-//! functions that write the same things.
+//! The byte stream of a link. A [`Decoder`] turns bytes in pieces of any size into [`Event`]s. The
+//! functions at the end write the same messages.
 //!
-//! First the handshake (see [`handshake`](super::handshake)), then messages: `u32` big-endian
-//! length, 1 byte type, payload (BEP 3). Type 20 is the extension protocol (BEP 10), with an
-//! extension id before its payload. All other types are skipped without being stored: there is
-//! never a file in an Easypeers swarm.
+//! The stream starts with a handshake (see [`handshake`](super::handshake)). Messages follow: a
+//! big-endian `u32` length, 1 byte type, and the payload (BEP 3). Type 20 is the extension protocol
+//! (BEP 10); its payload starts with an extension id. All other types are skipped without being stored,
+//! because an Easypeers swarm never has a file.
 //!
-//! Invariants: events do not depend on how the bytes were cut; only the payload of an extended
-//! message that came in parts is buffered, and never more than twice what has arrived of it nor
-//! more than [`MAX_MESSAGE`]; between messages a decoder owns no heap; after an error it gives that
-//! error for ever.
+//! Invariants:
+//!
+//! - The events do not depend on how the bytes were cut into pieces.
+//! - Only the payload of an extended message that arrives in pieces is buffered. The buffer is never
+//!   larger than twice what has arrived, nor than [`MAX_MESSAGE`].
+//! - Between messages a decoder owns no heap memory.
+//! - After an error, every call returns the same error.
 
 use std::borrow::Cow;
 
 use super::handshake::{HANDSHAKE_LEN, Handshake, HandshakeError, check_start};
 
-/// Bytes of a message after its length field, type included. The largest frame we send fits; a
-/// longer one is refused before anything is allocated for it.
+/// Largest message in bytes, without its length field but with its type. The largest frame fits. A longer
+/// message is refused before anything is allocated for it.
 pub const MAX_MESSAGE: u32 = 1 << 20;
 
 /// The message type of the extension protocol.
 const EXTENDED: u8 = 20;
 
-/// Why a stream cannot go on.
+/// Why a stream cannot be read any further.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum StreamError {
-    /// It does not start with a handshake.
+    /// The stream does not start with a handshake.
     #[error("no handshake: {0}")]
     Handshake(#[from] HandshakeError),
     /// A message longer than [`MAX_MESSAGE`].
@@ -37,7 +40,7 @@ pub enum StreamError {
     NoExtensionId,
 }
 
-/// What a stream carries.
+/// What was read from a stream.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Event<'a> {
@@ -47,38 +50,38 @@ pub enum Event<'a> {
     KeepAlive,
     /// A message of the extension protocol.
     Extended {
-        /// 0 is the extended handshake, others are as our own extended handshake numbered them.
+        /// 0 for the extended handshake, otherwise a number from our own extended handshake.
         id: u8,
-        /// Borrowed from the input where all of it came in one piece.
+        /// Borrowed from the input if all of it arrived in one piece.
         payload: Cow<'a, [u8]>,
     },
-    /// The start of any other message; its payload is skipped.
+    /// The start of any other message. Its payload is skipped.
     Other {
-        /// Its type.
+        /// The type of the message.
         kind: u8,
     },
 }
 
-/// What comes next.
+/// What the decoder reads next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
     /// The handshake.
     Handshake,
-    /// A message's length.
+    /// The length of a message.
     Length,
-    /// Its type; so many bytes follow the length, type included. Never 0.
+    /// The type of a message with this length, type included. Never 0.
     Kind(u32),
-    /// An extension id; so many bytes follow it.
+    /// An extension id, which this many bytes follow.
     Id(u32),
-    /// The payload of an extended message, of which so many bytes are missing.
+    /// The payload of an extended message, of which `missing` bytes have not arrived.
     Payload { id: u8, missing: u32 },
-    /// Payload that nobody wants.
+    /// This many bytes of a payload that is skipped.
     Skip(u32),
-    /// Nothing any more.
+    /// Nothing more, because of this error.
     Failed(StreamError),
 }
 
-/// Cuts a stream into events.
+/// Turns a stream of bytes into events.
 ///
 /// ```
 /// use easypeers_proto::wire::stream::{Decoder, Event};
@@ -96,10 +99,10 @@ enum State {
 #[derive(Debug)]
 pub struct Decoder {
     state: State,
-    /// Header bytes that came in parts: the handshake's or a length's.
+    /// The bytes so far of a handshake or a length that arrives in pieces.
     head: [u8; HANDSHAKE_LEN],
     head_len: usize,
-    /// What has arrived of a payload that came in parts.
+    /// The bytes so far of a payload that arrives in pieces.
     payload: Vec<u8>,
 }
 
@@ -127,16 +130,17 @@ impl Decoder {
         !matches!(self.state, State::Handshake | State::Failed(_))
     }
 
-    /// Bytes of heap that it owns.
+    /// How many bytes of heap memory the decoder owns.
     #[must_use]
     pub const fn heap_bytes(&self) -> usize {
         self.payload.capacity()
     }
 
-    /// Takes bytes off `input` until there is an event; `None` when all are taken.
+    /// Takes bytes off the front of `input` until there is an event. Returns `None` when all bytes are
+    /// taken.
     ///
     /// # Errors
-    /// [`StreamError`], the same one for ever: the stream is to be closed.
+    /// [`StreamError`], and the same one on every later call. The link must be closed.
     pub fn next<'a>(&mut self, input: &mut &'a [u8]) -> Result<Option<Event<'a>>, StreamError> {
         let result = self.advance(input);
         if let Err(error) = result {
@@ -152,7 +156,8 @@ impl Decoder {
                 State::Failed(error) => return Err(error),
                 State::Handshake => {
                     let head = self.fill_head::<HANDSHAKE_LEN>(input);
-                    // Not only once it is complete: a stranger's first byte tells enough.
+                    // Checked before it is complete, because another protocol often shows in its
+                    // first byte.
                     check_start(&self.head[..self.head_len])?;
                     let Some(head) = head else { return Ok(None) };
                     self.finish_head(State::Length);
@@ -215,7 +220,7 @@ impl Decoder {
         }
     }
 
-    /// Takes bytes until there are `N` of a header; the caller ends it with `finish_head`.
+    /// Takes bytes until there are `N` of a header. The caller then calls `finish_head`.
     fn fill_head<const N: usize>(&mut self, input: &mut &[u8]) -> Option<[u8; N]> {
         let part = take(input, (N - self.head_len) as u32);
         self.head[self.head_len..self.head_len + part.len()].copy_from_slice(part);
@@ -231,8 +236,8 @@ impl Decoder {
         self.state = next;
     }
 
-    /// Buffers part of a payload of which `left` more bytes come. Grows by doubling, so that a
-    /// length alone allocates nothing, but never beyond the whole payload.
+    /// Buffers a piece of a payload of which `left` bytes are still to come. The buffer grows by doubling
+    /// up to the size of the payload. A large length alone therefore allocates nothing.
     fn store(&mut self, part: &[u8], left: u32) {
         let length = self.payload.len() + part.len();
         if length > self.payload.capacity() {
@@ -268,11 +273,11 @@ pub fn write_keep_alive(out: &mut Vec<u8>) {
     out.extend_from_slice(&[0; 4]);
 }
 
-/// Appends an extended message. `id` is the number that the *receiver* gave, 0 for the extended
+/// Appends an extended message. `id` is the number that the *receiver* chose, or 0 for the extended
 /// handshake.
 ///
 /// # Errors
-/// [`StreamError::TooLong`], with nothing appended, if no receiver of ours would take it.
+/// [`StreamError::TooLong`], if the message is longer than [`MAX_MESSAGE`]. Then nothing is appended.
 pub fn write_extended(id: u8, payload: &[u8], out: &mut Vec<u8>) -> Result<(), StreamError> {
     let length = u32::try_from(payload.len())
         .unwrap_or(u32::MAX)

@@ -1,14 +1,14 @@
-//! Numbers of the peer wire: unsigned LEB128, seven bits a byte, lowest first, in the shortest form.
-//! And a reader of bytes that never reads beyond them.
+//! The numbers of the peer protocol: unsigned LEB128, seven bits a byte, lowest bits first, in the
+//! shortest form. Also a reader of fields, which never reads past the end.
 
 use crate::{MessageId, PeerId};
 
-/// What a field's bytes cannot be.
+/// Why a field cannot be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ReadError {
     /// The bytes end inside a field.
     Truncated,
-    /// A number that is not in its shortest form or too large for its field.
+    /// A number is not in its shortest form or too large for its field.
     Number,
 }
 
@@ -27,7 +27,7 @@ pub(crate) const fn len(value: u64) -> usize {
     (u64::BITS - (value | 1).leading_zeros()).div_ceil(7) as usize
 }
 
-/// Reads fields one after the other.
+/// Reads fields one after another.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Reader<'a> {
     bytes: &'a [u8],
@@ -38,7 +38,7 @@ impl<'a> Reader<'a> {
         Self { bytes }
     }
 
-    /// What has not been read.
+    /// The bytes that have not been read.
     pub(crate) const fn rest(&self) -> &'a [u8] {
         self.bytes
     }
@@ -72,7 +72,7 @@ impl<'a> Reader<'a> {
             let byte = self.u8()?;
             let bits = u64::from(byte & 0x7f);
             let overflows = shift > 63 || (shift == 63 && bits > 1);
-            // A last byte of zero could have been left out.
+            // A last byte of zero means that the number is not in its shortest form.
             if overflows || (byte == 0 && shift > 0) {
                 return Err(ReadError::Number);
             }
@@ -88,7 +88,7 @@ impl<'a> Reader<'a> {
         self.u64()?.try_into().map_err(|_| ReadError::Number)
     }
 
-    /// A number as a length; whether so much is there is for [`take`](Self::take) to say.
+    /// A length. It is not checked against the bytes that are left; [`take`](Self::take) does that.
     pub(crate) fn length(&mut self) -> Result<usize, ReadError> {
         self.u64()?.try_into().map_err(|_| ReadError::Number)
     }

@@ -178,6 +178,7 @@ async fn load(mut offerer: Client, mut answerer: Client) {
             ))
             .await;
         offerer.next().await;
+        // The pace of the load, not a wait.
         tokio::time::sleep(std::time::Duration::from_millis(20)).await;
     }
 }

@@ -300,6 +300,7 @@ async fn twenty_processes_form_one_mesh() {
         let heard = |peer: &Process| peer.lines().iter().any(|line| line.contains("\"round "));
         let all = peers[1..].iter().all(heard);
         async move {
+            // A pause between rounds, not a wait: an author may send 20 messages a second.
             tokio::time::sleep(std::time::Duration::from_millis(200)).await;
             all
         }

@@ -224,13 +224,13 @@ fn s7_1_2_we_close_first() {
             let before = run.outcome.clone();
             run.close(CloseCode::Away, "bye");
             run.close(CloseCode::Normal, "again");
-            assert!(run.ws.is_closing());
+            assert_eq!(run.ws.status(), Status::Closing);
             let kept = run.ws.heap_size();
             assert!(kept <= heap_limit(0), "the message is dropped");
             run.feed(&input[at..second]);
             run.feed(&input[second..]);
             run.close(CloseCode::Normal, "too late");
-            assert!(!run.ws.is_closing());
+            assert_ne!(run.ws.status(), Status::Closing);
             let expected = before.out(&close).closed(CloseReason::Answered).pong();
             assert_eq!(run.outcome, expected, "cut at {at} and {second}");
         }

@@ -76,7 +76,7 @@ impl Beats {
         self.count += 1;
         let status = NodeStatus {
             // Of another connection it must differ too.
-            beat: self.hub.clock.now_ms(),
+            heartbeat: self.hub.clock.now_ms(),
             started_s: self.started_s,
             peers: [Role::Complete, Role::Incomplete]
                 .map(|role| metrics.peers(role).get() as u64)

@@ -29,10 +29,10 @@ impl Nodes {
         let mut changed = false;
         for &(node, status) in listed.iter().take(MAX_NODES) {
             let (state, beat) = self.known.entry(node).or_insert((State::Dead, u64::MAX));
-            if *state == State::Dead && *beat != status.beat {
+            if *state == State::Dead && *beat != status.heartbeat {
                 (*state, changed) = (State::Alive, true);
             }
-            *beat = status.beat;
+            *beat = status.heartbeat;
         }
         let listed: HashSet<_> = listed.iter().map(|(node, _)| *node).collect();
         for (node, (state, _)) in &mut self.known {
@@ -92,8 +92,8 @@ mod tests {
     use super::*;
 
     fn listed(nodes: &[(u64, u64)]) -> Vec<(NodeId, NodeStatus)> {
-        let status = |beat| NodeStatus {
-            beat,
+        let status = |heartbeat| NodeStatus {
+            heartbeat,
             started_s: 0,
             peers: 0,
         };

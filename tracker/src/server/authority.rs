@@ -15,6 +15,8 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 use std::time::Duration;
 
+use data_encoding::HEXLOWER;
+use pem::{EncodeConfig, LineEnding, Pem};
 use rcgen::{
     BasicConstraints, CertificateParams, CidrSubnet, DnType, ExtendedKeyUsagePurpose,
     GeneralSubtree, IsCa, Issuer, KeyPair, KeyUsagePurpose, NameConstraints, SanType,
@@ -95,14 +97,8 @@ pub(super) fn issue(path: &Path) -> Result<Issued, TlsError> {
 }
 
 fn encode(certificate: &CertificateDer<'_>) -> String {
-    let base64 = data_encoding::BASE64.encode(certificate);
-    let lines: Vec<_> = base64
-        .as_bytes()
-        .chunks(64)
-        .map(String::from_utf8_lossy)
-        .collect();
-    let lines = lines.join("\n");
-    format!("-----BEGIN CERTIFICATE-----\n{lines}\n-----END CERTIFICATE-----\n")
+    let pem = Pem::new("CERTIFICATE", certificate.to_vec());
+    pem::encode_config(&pem, EncodeConfig::new().set_line_ending(LineEnding::LF))
 }
 
 fn file_error(path: &Path, error: io::Error) -> TlsError {
@@ -131,7 +127,7 @@ fn make(path: &Path) -> Result<Vec<u8>, TlsError> {
 fn authority(key: &KeyPair) -> Result<CertificateParams, TlsError> {
     let digest = Sha256::digest(key.public_key_raw());
     let mut params = params(AUTHORITY_DAYS)?;
-    let name = format!("Easypeers tracker {:02x}{:02x}", digest[0], digest[1]);
+    let name = format!("Easypeers tracker {}", HEXLOWER.encode(&digest[..2]));
     params.distinguished_name.push(DnType::CommonName, name);
     params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
     params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];

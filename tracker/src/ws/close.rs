@@ -129,7 +129,7 @@ impl ProtocolError {
 
 /// May the code appear in a Close frame? Not the same as [`CloseCode::is_allowed`], which does not
 /// know 1014.
-pub const fn is_sendable(code: u16) -> bool {
+pub(super) const fn is_sendable(code: u16) -> bool {
     matches!(code, 1000..=1003 | 1007..=1014 | 3000..=4999)
 }
 

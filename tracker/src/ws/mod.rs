@@ -13,7 +13,7 @@
 //! Source: RFC 6455, sections 5 to 8 and 10.4. Extensions are not negotiated (section 9).
 
 mod assembly;
-pub mod close;
+mod close;
 pub mod frame;
 mod read;
 

@@ -67,11 +67,6 @@ impl WebSocket {
         self.status
     }
 
-    /// Has our Close been sent, and the peer's not come yet? Then [`close::CLOSE_TIMEOUT`] runs.
-    pub fn is_closing(&self) -> bool {
-        self.status == Status::Closing
-    }
-
     /// How much heap memory the connection owns, in bytes.
     pub fn heap_size(&self) -> usize {
         self.partial.as_ref().map_or(0, |partial| {

@@ -7,16 +7,17 @@ use easypeers_proto::crypto::PublicKeys;
 use easypeers_proto::wire::frame::{Frame, Pushed, Sealed, Signal, SignalKind};
 use easypeers_proto::{MessageId, PeerId};
 
-use super::gossip::Arrival;
-use super::message::{Class, Signed};
-use super::{LinkId, Rate};
+use crate::broadcast::{Arrival, Unsent};
+use crate::message::{Class, LinkId, Signed};
+use crate::neighbors::Goodbye;
+use crate::rate::Rate;
 
 /// What a core needs to know at its start.
 #[derive(Debug, Clone, Copy)]
 pub struct Settings {
     pub me: PeerId,
     pub keys: PublicKeys,
-    /// Milliseconds since 1970 at the start: our epoch, and what [`Now`] counts from.
+    /// Milliseconds since 1970 at the start: our epoch, and what [`Now`](crate::time::Now) counts from.
     pub started_ms: u64,
     pub max_peers: usize,
     /// Of each author.
@@ -49,7 +50,7 @@ pub enum Input {
     /// A frame that needs no check, or passed it. GOSSIP and CHUNK have inputs of their own; AUTH and
     /// GOODBYE are for the driver.
     Frame { link: LinkId, frame: Frame },
-    /// A broadcast that is not [known](Mesh::knows), its signature checked. From here on known.
+    /// A broadcast that is not [known](super::Mesh::knows), its signature checked. From here on known.
     Gossip(Arrival),
     /// A copy of a known broadcast.
     Duplicate {
@@ -57,10 +58,10 @@ pub enum Input {
         id: MessageId,
         pushed: Pushed,
     },
-    /// A broadcast that is not [within its author's rate](Mesh::is_within_rate).
-    Excess { link: LinkId, origin: PeerId },
+    /// A broadcast that is not [within its author's rate](super::Mesh::is_within_rate).
+    OverRate { link: LinkId, origin: PeerId },
     /// A neighbour sent what does not hold.
-    Fault(LinkId),
+    BrokenRule(LinkId),
     /// Members that a neighbour named when it closed its link.
     Hints(Vec<PeerId>),
     /// How many peers a tracker counts in the swarm.
@@ -170,37 +171,6 @@ pub enum Output {
         /// Whether there was a way to its receiver.
         reachable: bool,
     },
-}
-
-/// Why we close a link, with others that may be tried.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Goodbye {
-    pub reason: Reason,
-    pub peers: Vec<PeerId>,
-}
-
-/// Why we close a link.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Reason {
-    /// We have links enough.
-    Full,
-    /// There is another link to the same peer.
-    Duplicate,
-    /// It sent what it must not.
-    Protocol,
-    /// We leave the swarm.
-    Leaving,
-    /// Another link took its place.
-    Split,
-}
-
-/// Why a broadcast of ours did not go out.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Unsent {
-    /// There was no link in time.
-    NoLink,
-    /// Too many before it wait for our rate.
-    TooFast,
 }
 
 /// Counts since the start.

@@ -17,8 +17,8 @@ fn credentials(number: u8, topic_key: TopicKey) -> Credentials {
         topic_key,
         info_hash: InfoHash::of_topic(TOPIC),
         #[cfg(feature = "compat")]
-        v1: false,
-        kind: Kind::Native,
+        accepts_v1: false,
+        kind: PeerKind::Native,
     }
 }
 
@@ -38,7 +38,7 @@ fn channel(role: Role, local: u8, remote: u8) -> Channel {
 
 struct Side {
     session: Session,
-    /// Sent and not yet received by the other.
+    /// Bytes that the other side has not received yet.
     out: Vec<u8>,
     events: Vec<SessionEvent>,
     error: Option<SessionError>,
@@ -74,7 +74,7 @@ impl Side {
     }
 }
 
-/// Carries bytes both ways, `step` at a time, until nobody has anything to say.
+/// Carries bytes both ways in pieces of `step` bytes until neither side sends any more.
 fn pump(a: &mut Side, b: &mut Side, step: usize) {
     while !(a.out.is_empty() && b.out.is_empty()) {
         let (from_a, from_b) = (std::mem::take(&mut a.out), std::mem::take(&mut b.out));
@@ -116,7 +116,7 @@ fn members_admit_each_other_however_the_bytes_are_cut() {
 }
 
 #[test]
-fn every_reason_has_a_counter() {
+fn every_error_has_a_label() {
     let labels: Vec<&str> = SessionError::labels().collect();
     for error in [
         SessionError::OtherSwarm,
@@ -160,9 +160,9 @@ fn another_secret_or_swarm_is_refused_by_both() {
     assert_eq!(a.error, Some(SessionError::Ourselves));
 }
 
-/// A tracker that puts itself between two peers holds connections with certificates of its own.
+/// A tracker that puts itself between two peers has a connection to each, with its own certificates.
 #[test]
-fn whoever_swaps_fingerprints_is_caught() {
+fn swapped_fingerprints_are_refused() {
     let mut a = Side::new(member(1), channel(Offerer, 1, 9));
     let mut b = Side::new(member(2), channel(Answerer, 2, 8));
     pump(&mut a, &mut b, usize::MAX);
@@ -191,7 +191,7 @@ fn a_recorded_handshake_and_a_reflected_one_are_refused() {
         a.read(&from_b);
     }
     assert!(a.admitted().is_some());
-    // The same certificates, but the nonce of this link is another.
+    // The same certificates, but this link has another nonce.
     let mut fresh = channel(Offerer, 1, 2);
     fresh.nonce = [7; 32];
     let mut again = Side::new(member(1), fresh);
@@ -209,7 +209,7 @@ fn a_recorded_handshake_and_a_reflected_one_are_refused() {
 }
 
 #[test]
-fn nothing_counts_before_the_proof() {
+fn frames_before_the_proof_are_refused() {
     let mut frame = Vec::new();
     let ping = Frame::from(Ping {
         token: 1,
@@ -224,7 +224,7 @@ fn nothing_counts_before_the_proof() {
     b.read(&early);
     assert_eq!(b.error, Some(SessionError::Early));
 
-    // In place of the proof.
+    // A frame in place of the proof.
     let mut b = Side::new(member(2), channel(Answerer, 2, 1));
     let mut early = handshake.encode().to_vec();
     let hello = Hello {
@@ -232,7 +232,7 @@ fn nothing_counts_before_the_proof() {
         keys: *identity(1).public().as_bytes(),
         nonce: [3; 32],
         capabilities: 0,
-        role: Kind::Native,
+        kind: PeerKind::Native,
     };
     let mut payload = Vec::new();
     ExtensionHandshake::ours(hello, false).encode(&mut payload);
@@ -249,13 +249,13 @@ fn a_peer_with_a_foreign_address_is_a_v1_peer_in_compatibility_mode() {
     let stranger = || {
         let mut stranger = member(1);
         stranger.address = PeerId::new([9; 20]);
-        stranger.v1 = true;
+        stranger.accepts_v1 = true;
         stranger
     };
     let (_, b) = meet(stranger(), member(2));
     assert_eq!(b.error, Some(SessionError::NoCommonExtension));
     let mut open = member(2);
-    open.v1 = true;
+    open.accepts_v1 = true;
     let (a, b) = meet(stranger(), open);
     let peer = PeerId::new([9; 20]);
     assert_eq!(b.events, [SessionEvent::V1 { peer }]);
@@ -273,7 +273,7 @@ fn an_address_that_does_not_belong_to_the_keys_is_refused() {
         keys: *identity(1).public().as_bytes(),
         nonce: [3; 32],
         capabilities: 0,
-        role: Kind::Native,
+        kind: PeerKind::Native,
     };
     let mut payload = Vec::new();
     ExtensionHandshake::ours(hello, false).encode(&mut payload);

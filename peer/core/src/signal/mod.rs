@@ -1,22 +1,25 @@
-//! Signalling: which offers to make and to announce, which to answer, when to give an attempt up. A
-//! pure core like the mesh: [`Input`]s and the time go in by [`Signal::handle`], [`Output`]s come out
-//! of [`Signal::poll_output`].
+//! Signalling: which offers to make and to publish, which offers of other peers to answer, and when to
+//! give an attempt up. A pure core like the mesh: [`Input`]s and the time go into [`Signal::handle`],
+//! [`Output`]s come out of [`Signal::poll_output`].
 //!
-//! - Offers are made when a tracker is due, at most as many as links are wanted, and kept in a pool:
-//!   one that found no answer goes out again, to any tracker, until it is too old. The first answer
-//!   takes it.
-//! - Offers of others are answered while links are wanted, a bounded number a minute, and not those
-//!   of neighbours, of peers that are being connected to already, or of peers that just failed.
-//!
+//! - `offer_policy`: how many offers an announce is worth.
+//! - `offers`: the pool of public offers, from which the first answer takes one, and the trackers that
+//!   wait for an announce.
+//! - `answers`: which offers of other peers may be answered.
+//! - `attempts`: attempts with a known peer, and how many of them there may be.
 //! - `interface`: what goes in and comes out.
-//! - `offers`: those of ours, for whoever answers first.
-//! - `economy`: how many an announce is worth.
 //!
-//! Invariants: one attempt to answer a peer at a time; no more attempts than links wanted, those that
-//! the mesh asks for aside; every attempt ends, by its driver or by its deadline; every map is bounded.
+//! [`Signal`] owns these states, hands each input to them, and carries what one of them returns to the
+//! next.
+//!
+//! Invariants: at most one attempt to answer a peer at a time. No more attempts than acceptable links,
+//! except for those that the mesh asks for. The driver or a deadline ends every attempt. Every map is
+//! bounded.
 
-mod economy;
+mod answers;
+mod attempts;
 mod interface;
+mod offer_policy;
 mod offers;
 #[cfg(test)]
 mod tests;
@@ -26,109 +29,32 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use easypeers_proto::{OfferId, PeerId};
-use rand::SeedableRng;
 use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
 
-use crate::expiring_map::ExpiringMap;
-use crate::map::Map;
 use crate::time::Now;
 use crate::tracker::TrackerId;
-use economy::Economy;
+use answers::Answers;
+use attempts::{Attempts, Ended};
+use offer_policy::OfferPolicy;
+use offers::Offers;
 
 pub use interface::{AttemptId, Input, Output, Settings, Via};
 
-/// Age at which an offer is dropped. Trackers and NATs forget after about a minute.
+/// Age at which a public offer is dropped. Trackers and NATs forget after about a minute.
 const OFFER_AGE: Duration = Duration::from_secs(50);
 
-/// Deadline of whoever makes an offer or an answer.
-const MAKE: Duration = Duration::from_secs(20);
+/// How long making an offer or an answer may take.
+const MAKING_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// Deadline of a connection, its handshakes included.
-const OPEN: Duration = Duration::from_secs(70);
-
-/// Answers a minute, in all and to one peer.
-const ANSWERS: usize = 10;
-const ANSWERS_EACH: usize = 4;
-const MINUTE: Duration = Duration::from_secs(60);
-
-/// A peer that failed is not answered for so long: the first, the second and each further time.
-const SHUNNED: [Duration; 3] = [
-    Duration::from_secs(5),
-    Duration::from_secs(15),
-    Duration::from_secs(60),
-];
-
-/// Peers whose failures are remembered, and for how long.
-const FAILURES: u32 = 1024;
-const FAILURE_AGE: Duration = Duration::from_secs(600);
-
-/// Offers of others that were answered, so that one that comes twice is answered once. One that was not
-/// may be the next time.
-const OFFERS_TAKEN: u32 = 1024;
-
-/// Where an attempt stands.
-#[derive(Debug)]
-enum Stage {
-    /// Our offer is being made.
-    Offering,
-    /// Our offer waits for an answer.
-    Offered { offer_id: OfferId, sdp: Arc<str> },
-    /// Our answer is being made.
-    Answering {
-        via: Via,
-        peer: PeerId,
-        offer_id: OfferId,
-    },
-    /// Both descriptions are exchanged.
-    Opening { peer: PeerId },
-}
-
-#[derive(Debug)]
-struct Attempt {
-    stage: Stage,
-    deadline: Now,
-    /// The exchange that it belongs to, if it is one over the mesh.
-    exchange: Option<OfferId>,
-    /// Whom our offer is for, if it is for one peer only.
-    invited: Option<PeerId>,
-}
-
-impl Attempt {
-    const fn peer(&self) -> Option<PeerId> {
-        match self.stage {
-            Stage::Offering | Stage::Offered { .. } => self.invited,
-            Stage::Answering { peer, .. } | Stage::Opening { peer } => Some(peer),
-        }
-    }
-}
-
-/// A tracker that waits for offers.
-#[derive(Debug)]
-struct Waiting {
-    tracker: TrackerId,
-    deadline: Now,
-}
-
-#[derive(Debug, Clone, Copy)]
-struct Failures {
-    count: usize,
-    until: Now,
-}
-
-/// The core.
+/// The signalling core of one peer in one swarm.
 #[derive(Debug)]
 pub struct Signal {
     me: PeerId,
-    attempts: Map<AttemptId, Attempt>,
-    next: u64,
-    /// Announces since the last link was lost.
-    alone: usize,
-    waiting: Vec<Waiting>,
-    /// Answers of the last minute.
-    answered: VecDeque<(Now, PeerId)>,
-    offers_taken: ExpiringMap<(PeerId, OfferId), ()>,
-    failures: ExpiringMap<PeerId, Failures>,
-    economy: Economy,
+    attempts: Attempts,
+    offers: Offers,
+    answers: Answers,
+    policy: OfferPolicy,
     rng: StdRng,
     /// When something is due, as of the last input.
     due: Option<Now>,
@@ -136,112 +62,31 @@ pub struct Signal {
 }
 
 impl Signal {
+    /// A core without attempts, offers or trackers.
+    #[must_use]
     pub fn new(settings: Settings) -> Self {
         Self {
             me: settings.me,
-            attempts: Map::default(),
-            next: 0,
-            alone: 0,
-            waiting: Vec::new(),
-            answered: VecDeque::new(),
-            offers_taken: ExpiringMap::new(OFFERS_TAKEN, OFFER_AGE + MINUTE),
-            failures: ExpiringMap::new(FAILURES, FAILURE_AGE),
-            economy: Economy::default(),
+            attempts: Attempts::default(),
+            offers: Offers::default(),
+            answers: Answers::default(),
+            policy: OfferPolicy::default(),
             rng: StdRng::seed_from_u64(settings.seed),
             due: None,
             out: VecDeque::new(),
         }
     }
 
-    /// Takes an input. Follow with [`poll_output`](Self::poll_output).
+    /// Takes an input. `is_neighbor` says whether this peer has a link to another. Call
+    /// [`poll_output`](Self::poll_output) afterwards until it returns `None`.
     pub fn handle(&mut self, now: Now, input: Input, is_neighbor: impl Fn(&PeerId) -> bool) {
-        self.take(now, input, is_neighbor);
-        self.due = self.next_due();
-    }
-
-    fn take(&mut self, now: Now, input: Input, is_neighbor: impl Fn(&PeerId) -> bool) {
         self.expire(now);
-        match input {
-            Input::Due {
-                tracker,
-                want,
-                links,
-            } => {
-                self.alone = if links == 0 { self.alone + 1 } else { 0 };
-                let want = self.economy.offers(now, want, links);
-                self.on_due(now, tracker, want);
-            }
-            Input::TrackerLost(tracker) => self.economy.note_lost(tracker),
-            Input::SwarmSize { tracker, size } => {
-                self.economy.note_size(now, tracker, size, &mut self.rng);
-                self.offers_taken.expire(now);
-                self.failures.expire(now);
-            }
-            Input::SameMesh => self.economy.note_same_mesh(),
-            Input::OfferMade { attempt, sdp } => self.on_offer_made(now, attempt, sdp),
-            Input::OfferFailed { attempt } | Input::AnswerFailed { attempt } => {
-                self.fail(now, attempt);
-            }
-            Input::Offer {
-                via,
-                peer,
-                offer_id,
-                sdp,
-                want,
-            } => {
-                let new = !self.offers_taken.contains(&(peer, offer_id));
-                let mesh = via == Via::Mesh;
-                let exchange = mesh.then_some(offer_id);
-                if new && !is_neighbor(&peer) && self.answers(now, peer, want, mesh) {
-                    self.offers_taken.insert(now, (peer, offer_id), ());
-                    if !mesh {
-                        self.answered.push_back((now, peer));
-                    }
-                    let stage = Stage::Answering {
-                        via,
-                        peer,
-                        offer_id,
-                    };
-                    let attempt = self.start(now + MAKE, stage, exchange);
-                    self.out
-                        .push_back(Output::MakeAnswer { attempt, peer, sdp });
-                } else if let Some(exchange) = exchange {
-                    self.out.push_back(Output::ExchangeFailed(exchange));
-                }
-            }
-            Input::Invite { peer, offer_id } => {
-                if is_neighbor(&peer) || self.is_connecting(peer) {
-                    self.out.push_back(Output::ExchangeFailed(offer_id));
-                } else {
-                    let attempt = self.start(now + MAKE, Stage::Offering, Some(offer_id));
-                    if let Some(attempt) = self.attempts.get_mut(&attempt) {
-                        attempt.invited = Some(peer);
-                    }
-                    self.out.push_back(Output::MakeOffer { attempt });
-                }
-            }
-            Input::Withdraw(offer_id) => self.withdraw(offer_id),
-            Input::AnswerMade { attempt, sdp } => self.on_answer_made(now, attempt, sdp),
-            Input::Answer {
-                peer,
-                offer_id,
-                sdp,
-            } => self.on_answer(now, peer, offer_id, sdp, is_neighbor(&peer)),
-            Input::ServersChanged => self.renew_offers(now),
-            Input::AttemptOpened { attempt, peer } => {
-                self.attempts.remove(&attempt);
-                if let Some(failures) = self.failures.get_mut(&peer) {
-                    failures.count = 0;
-                    failures.until = now;
-                }
-            }
-            Input::AttemptFailed { attempt } => self.fail(now, attempt),
-            Input::Timeout => {}
+        self.dispatch(now, input, is_neighbor);
+        if let Some(tracker) = self.policy.probe(now, &mut self.rng) {
+            self.plan_announce(now, tracker, 1);
         }
-        if let Some(tracker) = self.economy.probe(now, &mut self.rng) {
-            self.on_due(now, tracker, 1);
-        }
-        self.announce(now);
+        self.out.extend(self.offers.announce(now));
+        self.due = self.next_due();
     }
 
     /// The next thing to be done.
@@ -254,155 +99,142 @@ impl Signal {
         self.due
     }
 
-    fn next_due(&self) -> Option<Now> {
-        let attempts = self.attempts.values().map(|attempt| attempt.deadline);
-        let waiting = self.waiting.iter().map(|waiting| waiting.deadline);
-        let probe = self.economy.next_probe();
-        attempts.chain(waiting).chain(probe).min()
-    }
-
-    fn start(&mut self, deadline: Now, stage: Stage, exchange: Option<OfferId>) -> AttemptId {
-        let id = AttemptId(self.next);
-        self.next += 1;
-        let attempt = Attempt {
-            stage,
-            deadline,
-            exchange,
-            invited: None,
-        };
-        self.attempts.insert(id, attempt);
-        id
-    }
-
-    fn withdraw(&mut self, offer_id: OfferId) {
-        let offered = self.attempts.iter().find(|(_, attempt)| {
-            attempt.exchange == Some(offer_id)
-                && matches!(attempt.stage, Stage::Offering | Stage::Offered { .. })
-        });
-        if let Some(attempt) = offered.map(|(id, _)| *id) {
-            self.attempts.remove(&attempt);
-            self.out.push_back(Output::Drop { attempt });
-        }
-    }
-
-    fn is_connecting(&self, peer: PeerId) -> bool {
-        let mut peers = self.attempts.values().map(Attempt::peer);
-        peers.any(|other| other == Some(peer))
-    }
-
-    /// Attempts that may become links.
-    fn busy(&self) -> usize {
-        self.attempts
-            .values()
-            .filter(|attempt| attempt.peer().is_some())
-            .count()
-    }
-
-    /// Whether an offer of this peer is taken.
-    fn answers(&mut self, now: Now, peer: PeerId, want: usize, mesh: bool) -> bool {
-        while let Some((at, _)) = self.answered.front()
-            && now.saturating_sub(*at) >= MINUTE
-        {
-            self.answered.pop_front();
-        }
-        let shunned = self
-            .failures
-            .get(&peer)
-            .is_some_and(|failures| now < failures.until);
-        let to_it = self
-            .answered
-            .iter()
-            .filter(|(_, other)| *other == peer)
-            .count();
-        // Members ask for what comes over the mesh, and are let in for that.
-        let rates = mesh || self.answered.len() < ANSWERS && to_it < ANSWERS_EACH;
-        peer != self.me
-            && want > 0
-            && self.busy() < want
-            && rates
-            && !shunned
-            && !self.is_connecting(peer)
-    }
-
-    fn on_answer_made(&mut self, now: Now, id: AttemptId, sdp: String) {
-        match self.attempts.get_mut(&id) {
-            Some(attempt) => {
-                let Stage::Answering {
-                    via,
-                    peer,
-                    offer_id,
-                } = attempt.stage
-                else {
-                    return;
-                };
-                attempt.stage = Stage::Opening { peer };
-                attempt.deadline = now + OPEN;
-                self.out.push_back(Output::SendAnswer {
-                    via,
-                    peer,
-                    offer_id,
-                    sdp,
-                });
+    fn dispatch(&mut self, now: Now, input: Input, is_neighbor: impl Fn(&PeerId) -> bool) {
+        match input {
+            Input::Due {
+                tracker,
+                offers_to_publish,
+                open_links,
+            } => {
+                self.offers.note_links(open_links);
+                let offers = self.policy.offers(now, offers_to_publish, open_links);
+                self.plan_announce(now, tracker, offers);
             }
-            None => self.out.push_back(Output::Drop { attempt: id }),
+            Input::TrackerLost(tracker) => self.policy.note_lost(tracker),
+            Input::SwarmSize { tracker, size } => {
+                self.policy.note_size(now, tracker, size, &mut self.rng);
+                self.answers.expire(now);
+            }
+            Input::SameMesh => self.policy.note_same_mesh(),
+            Input::OfferMade { attempt, sdp } => self.on_offer_made(now, attempt, sdp),
+            Input::Offer {
+                via,
+                peer,
+                offer_id,
+                sdp,
+                acceptable_links,
+            } => {
+                let acceptable = peer != self.me
+                    && !is_neighbor(&peer)
+                    && self.attempts.allow_answer(peer, acceptable_links);
+                if acceptable && self.answers.allow(now, via, peer, offer_id) {
+                    self.answers.note_answered(now, via, peer, offer_id);
+                    let attempt = self.attempts.answer(now, via, peer, offer_id);
+                    let answer = Output::MakeAnswer { attempt, peer, sdp };
+                    self.out.push_back(answer);
+                } else if via == Via::Mesh {
+                    self.out.push_back(Output::ExchangeFailed(offer_id));
+                }
+            }
+            Input::Invite { peer, offer_id } => {
+                self.out
+                    .push_back(if is_neighbor(&peer) || self.attempts.is_connecting(peer) {
+                        Output::ExchangeFailed(offer_id)
+                    } else {
+                        self.attempts.invite(now, peer, offer_id)
+                    });
+            }
+            Input::Withdraw(offer_id) => self.out.extend(self.attempts.withdraw(offer_id)),
+            Input::AnswerMade { attempt, sdp } => {
+                self.out
+                    .extend(self.attempts.on_answer_made(now, attempt, sdp));
+            }
+            Input::Answer {
+                peer,
+                offer_id,
+                sdp,
+            } => {
+                if peer != self.me && !is_neighbor(&peer) {
+                    self.on_answer(now, peer, offer_id, sdp);
+                }
+            }
+            Input::ServersChanged => self.renew_offers(now),
+            Input::AttemptOpened { attempt, peer } => {
+                self.offers.remove(attempt);
+                self.attempts.remove(attempt);
+                self.answers.note_success(now, peer);
+            }
+            Input::OfferFailed { attempt }
+            | Input::AnswerFailed { attempt }
+            | Input::AttemptFailed { attempt } => self.fail(now, attempt),
+            Input::Timeout => {}
         }
     }
 
-    fn on_answer(
-        &mut self,
-        now: Now,
-        peer: PeerId,
-        offer_id: OfferId,
-        sdp: String,
-        is_neighbor: bool,
-    ) {
-        if peer == self.me || is_neighbor {
-            return;
+    fn next_due(&self) -> Option<Now> {
+        let attempts = self.attempts.next_deadline().into_iter();
+        let offers = self.offers.next_deadline();
+        attempts.chain(offers).chain(self.policy.next_probe()).min()
+    }
+
+    fn plan_announce(&mut self, now: Now, tracker: TrackerId, offers: usize) {
+        let connecting = self.attempts.len();
+        let missing = self.offers.plan_announce(now, tracker, offers, connecting);
+        self.make_offers(now, missing);
+    }
+
+    fn make_offers(&mut self, now: Now, count: usize) {
+        for _ in 0..count {
+            let attempt = self.attempts.next_id();
+            self.out.push_back(self.offers.start(now, attempt));
         }
-        // Late, second, or made up: the offer is not there.
-        let offered = self.attempts.iter_mut().find(|(_, attempt)| {
-            let answers = attempt.invited.is_none_or(|invited| invited == peer);
-            answers
-                && matches!(&attempt.stage, Stage::Offered { offer_id: ours, .. } if *ours == offer_id)
+    }
+
+    /// Drops all public offers. Those that were still being made are made again.
+    fn renew_offers(&mut self, now: Now) {
+        let making = self.offers.making();
+        let old = self.offers.clear().into_iter();
+        self.out.extend(old.map(|attempt| Output::Drop { attempt }));
+        self.make_offers(now, making);
+    }
+
+    fn on_offer_made(&mut self, now: Now, attempt: AttemptId, sdp: Arc<str>) {
+        // An offer over the mesh has an id already and does not use this one.
+        let offer_id = OfferId::new(self.rng.random());
+        if self.offers.is_making(attempt) {
+            self.offers.on_offer_made(now, attempt, offer_id, sdp);
+        } else {
+            let out = self.attempts.on_offer_made(now, attempt, sdp);
+            self.out.push_back(out);
+        }
+    }
+
+    fn on_answer(&mut self, now: Now, peer: PeerId, offer_id: OfferId, sdp: String) {
+        let attempt = self.attempts.accept(now, peer, offer_id).or_else(|| {
+            let attempt = self.offers.take(offer_id)?;
+            self.attempts.open(now, attempt, peer);
+            Some(attempt)
         });
-        if let Some((id, attempt)) = offered {
-            attempt.stage = Stage::Opening { peer };
-            attempt.deadline = now + OPEN;
-            let attempt = *id;
+        if let Some(attempt) = attempt {
             self.out.push_back(Output::Accept { attempt, peer, sdp });
         }
     }
 
-    fn fail(&mut self, now: Now, id: AttemptId) {
-        let Some(attempt) = self.attempts.remove(&id) else {
-            return;
-        };
-        if let Some(exchange) = attempt.exchange {
-            self.out.push_back(Output::ExchangeFailed(exchange));
+    /// Ends an attempt without a link.
+    fn fail(&mut self, now: Now, attempt: AttemptId) {
+        self.offers.remove(attempt);
+        if let Some(Ended { peer, exchange }) = self.attempts.remove(attempt) {
+            self.out.extend(exchange.map(Output::ExchangeFailed));
+            self.answers.note_failure(now, peer);
         }
-        let Some(peer) = attempt.peer() else {
-            return;
-        };
-        let count = self
-            .failures
-            .get(&peer)
-            .map_or(0, |failures| failures.count);
-        let shunned = SHUNNED[count.min(SHUNNED.len() - 1)];
-        let failures = Failures {
-            count: count + 1,
-            until: now + shunned,
-        };
-        self.failures.insert(now, peer, failures);
     }
 
+    /// Ends what is past its deadline, in the order in which it began.
     fn expire(&mut self, now: Now) {
-        let due: Vec<AttemptId> = self
-            .attempts
-            .iter()
-            .filter(|(_, attempt)| attempt.deadline <= now)
-            .map(|(id, _)| *id)
-            .collect();
-        for attempt in due {
+        let mut overdue = self.attempts.overdue(now);
+        overdue.extend(self.offers.overdue(now));
+        overdue.sort_unstable();
+        for attempt in overdue {
             self.fail(now, attempt);
             self.out.push_back(Output::Drop { attempt });
         }

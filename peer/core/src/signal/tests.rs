@@ -1,5 +1,4 @@
-use rand::RngExt;
-
+use super::attempts::OPENING_TIMEOUT;
 use super::offers::POOL;
 use super::*;
 
@@ -30,8 +29,8 @@ impl Signal {
             now,
             Input::Due {
                 tracker: TRACKER,
-                want,
-                links: 0,
+                offers_to_publish: want,
+                open_links: 0,
             },
         );
         while let [Output::MakeOffer { .. }, ..] = out.as_slice() {
@@ -55,7 +54,7 @@ impl Signal {
                 peer: from,
                 offer_id: OfferId::new([number; 20]),
                 sdp: "theirs".to_owned(),
-                want: 6,
+                acceptable_links: 6,
             },
         )
     }
@@ -151,8 +150,8 @@ fn an_announce_does_not_wait_for_a_slow_offer() {
     let mut signal = signal();
     let due = Input::Due {
         tracker: TRACKER,
-        want: 1,
-        links: 0,
+        offers_to_publish: 1,
+        open_links: 0,
     };
     let out = signal.give(s(0), due);
     let [Output::MakeOffer { attempt }] = out[..] else {
@@ -229,7 +228,7 @@ fn answers_are_bounded() {
         .filter(|n| !signal.offer(s(0), peer(*n), *n).is_empty())
         .count();
     assert_eq!(taken, 6, "as many as links are wanted");
-    for attempt in signal.attempts.keys().copied().collect::<Vec<_>>() {
+    for attempt in signal.attempts.overdue(Now::MAX) {
         signal.give(s(1), Input::AnswerFailed { attempt });
     }
     let taken = (21..=40)
@@ -247,7 +246,7 @@ fn neighbours_are_not_answered() {
         peer: peer(1),
         offer_id: OfferId::new([offer; 20]),
         sdp: String::new(),
-        want: 6,
+        acceptable_links: 6,
     };
     signal.handle(s(0), input(1), |_| true);
     assert_eq!(signal.poll_output(), None);
@@ -255,7 +254,7 @@ fn neighbours_are_not_answered() {
     assert!(signal.poll_output().is_some());
 }
 
-/// Whatever happens in whatever order, attempts stay bounded and end.
+/// Inputs in any order keep the attempts bounded, and every attempt ends.
 #[test]
 fn random_inputs_keep_the_bounds() {
     for seed in 0..50 {
@@ -278,8 +277,8 @@ fn random_inputs_keep_the_bounds() {
             let input = match rng.random_range(0..9) {
                 0 => Input::Due {
                     tracker: TrackerId::new(rng.random_range(0..3)),
-                    want,
-                    links: 0,
+                    offers_to_publish: want,
+                    open_links: 0,
                 },
                 1 => Input::OfferMade {
                     attempt,
@@ -291,7 +290,7 @@ fn random_inputs_keep_the_bounds() {
                     peer: by,
                     offer_id: OfferId::new(rng.random()),
                     sdp: String::new(),
-                    want,
+                    acceptable_links: want,
                 },
                 4 => Input::AnswerMade {
                     attempt,
@@ -318,19 +317,11 @@ fn random_inputs_keep_the_bounds() {
                     _ => {}
                 }
             }
-            assert!(signal.busy() <= 6 + 2 * POOL, "seed {seed}");
-            assert!(
-                signal
-                    .attempts
-                    .values()
-                    .all(|attempt| attempt.deadline > now),
-                "seed {seed}"
-            );
+            assert!(signal.attempts.len() <= 6 + 2 * POOL, "seed {seed}");
+            let due = signal.poll_timeout();
+            assert!(due.is_none_or(|due| due > now), "seed {seed}");
         }
-        signal.give(now + OPEN, Input::Timeout);
-        assert!(
-            signal.attempts.is_empty() && signal.waiting.is_empty(),
-            "seed {seed}"
-        );
+        signal.give(now + OPENING_TIMEOUT, Input::Timeout);
+        assert_eq!(signal.poll_timeout(), None, "seed {seed}");
     }
 }

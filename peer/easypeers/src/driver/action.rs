@@ -6,7 +6,7 @@ use easypeers_core::mesh;
 #[cfg(feature = "compat")]
 use easypeers_core::mesh::LinkId;
 #[cfg(feature = "compat")]
-use easypeers_core::mesh::message::Class;
+use easypeers_core::message::Class;
 use easypeers_core::session::SessionError;
 use easypeers_core::signal::{self, AttemptId};
 use easypeers_core::tracker::TrackerId;

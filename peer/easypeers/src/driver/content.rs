@@ -1,6 +1,6 @@
 //! The application's data as the content of an envelope, and back.
 
-use easypeers_core::mesh::message::Signed;
+use easypeers_core::message::Signed;
 use easypeers_proto::crypto::envelope::{Content, Kind};
 
 use crate::model::{Data, Message};

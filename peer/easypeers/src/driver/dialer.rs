@@ -295,6 +295,7 @@ mod tests {
     use std::net::{IpAddr, Ipv4Addr};
 
     use easypeers_core::signal::{Settings, Signal};
+    use easypeers_core::time::Now;
     use easypeers_core::tracker::TrackerId;
 
     use super::*;
@@ -322,10 +323,10 @@ mod tests {
         let mut signal = Signal::new(Settings { me, seed: 1 });
         let due = Input::Due {
             tracker: TrackerId::new(0),
-            want: 1,
-            links: 0,
+            offers_to_publish: 1,
+            open_links: 0,
         };
-        signal.handle(mesh::Now::ZERO, due, |_| false);
+        signal.handle(Now::ZERO, due, |_| false);
         match signal.poll_output() {
             Some(Output::MakeOffer { attempt }) => attempt,
             other => panic!("{other:?}"),

@@ -4,7 +4,8 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use easypeers_core::mesh::{Input, MAX_SENDS, Now};
+use easypeers_core::mesh::{Input, MAX_SENDS};
+use easypeers_core::time::Now;
 use easypeers_proto::crypto::envelope::{Content, Envelope, Kind};
 use easypeers_proto::crypto::part::Part;
 use easypeers_proto::crypto::seal::{self, AckKey};

@@ -3,9 +3,10 @@
 
 use std::sync::Arc;
 
-use easypeers_core::mesh::gossip::Arrival;
-use easypeers_core::mesh::message::Signed;
-use easypeers_core::mesh::{Goodbye, Input, LinkId, Mesh, Now, Reason};
+use easypeers_core::broadcast::Arrival;
+use easypeers_core::mesh::{Goodbye, Input, LinkId, Mesh, Reason};
+use easypeers_core::message::Signed;
+use easypeers_core::time::Now;
 use easypeers_proto::PeerId;
 use easypeers_proto::crypto::envelope::{Envelope, Kind};
 use easypeers_proto::crypto::manifest::Manifest;
@@ -72,7 +73,7 @@ fn read_gossip(link: LinkId, gossip: Gossip, now: Now, mesh: &Mesh) -> Read {
     }
     let origin = envelope.from();
     if pushed != Pushed::Pulled && !mesh.is_within_rate(now, origin) {
-        return Read::Input(Input::Excess { link, origin });
+        return Read::Input(Input::OverRate { link, origin });
     }
     match envelope.kind() {
         Kind::Broadcast | Kind::Beacon => {}

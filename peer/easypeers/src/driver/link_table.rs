@@ -3,12 +3,13 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use easypeers_core::mesh::message::Class;
-use easypeers_core::mesh::{Goodbye, Input, LinkId, Mesh, Now, Reason};
+use easypeers_core::mesh::{Goodbye, Input, LinkId, Mesh, Reason};
+use easypeers_core::message::Class;
 use easypeers_core::session::{Credentials, SessionError};
 use easypeers_core::signal::{self, AttemptId};
+use easypeers_core::time::Now;
 use easypeers_proto::PeerId;
-use easypeers_proto::wire::extension::Role;
+use easypeers_proto::wire::extension::PeerKind;
 use tokio::sync::mpsc;
 
 use super::action::{Action, Count};
@@ -116,7 +117,7 @@ impl LinkTable {
                     return Vec::new();
                 };
                 entry.member = true;
-                entry.browser = kind == Role::Browser;
+                entry.browser = kind == PeerKind::Browser;
                 if entry.expected != peer {
                     tracing::debug!(%peer, "not the peer that the tracker named");
                     return vec![self.close(link, None)];
@@ -166,7 +167,7 @@ impl LinkTable {
                 tracing::debug!(link = link.0, what, "refused");
                 vec![
                     Action::Count(Count::Rejected),
-                    Action::Mesh(Input::Fault(link)),
+                    Action::Mesh(Input::BrokenRule(link)),
                 ]
             }
         }
@@ -313,8 +314,8 @@ mod tests {
         });
         let due = signal::Input::Due {
             tracker: TrackerId::new(0),
-            want: 1,
-            links: 0,
+            offers_to_publish: 1,
+            open_links: 0,
         };
         signal.handle(Now::ZERO, due, |_| false);
         match signal.poll_output() {
@@ -346,8 +347,8 @@ mod tests {
             topic_key: TopicKey::from_topic("a topic"),
             info_hash: InfoHash::of_topic("a topic"),
             #[cfg(feature = "compat")]
-            v1: false,
-            kind: Role::Native,
+            accepts_v1: false,
+            kind: PeerKind::Native,
         };
         let (events, _) = mpsc::channel(1);
         let table = LinkTable::new(Arc::new(credentials), Limits::default(), events);
@@ -361,7 +362,7 @@ mod tests {
             keys: *identity.public(),
             offered: true,
             token: 5,
-            kind: Role::Browser,
+            kind: PeerKind::Browser,
         }
     }
 
@@ -448,7 +449,7 @@ mod tests {
                 wrong[..],
                 [
                     Action::Count(Count::Rejected),
-                    Action::Mesh(Input::Fault(_))
+                    Action::Mesh(Input::BrokenRule(_))
                 ]
             ),
             "{wrong:?}"

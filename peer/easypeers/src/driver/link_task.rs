@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use easypeers_proto::PeerId;
 use easypeers_proto::crypto::PublicKeys;
-use easypeers_proto::crypto::admission::Role as Side;
-use easypeers_proto::wire::extension::Role;
+use easypeers_proto::crypto::admission::Role;
+use easypeers_proto::wire::extension::PeerKind;
 use easypeers_proto::wire::stream::write_keep_alive;
 use tokio::sync::mpsc;
 
@@ -36,7 +36,7 @@ pub(super) enum FromLink {
         keys: PublicKeys,
         offered: bool,
         token: u64,
-        kind: Role,
+        kind: PeerKind,
     },
     #[cfg(feature = "compat")]
     V1 {
@@ -155,7 +155,7 @@ impl LinkTask {
         let credentials = Arc::clone(&self.credentials);
         let mut session = Session::start(credentials, channel, &mut out);
         self.outbox.push_raw(std::mem::take(&mut out));
-        let offered = channel.role == Side::Offerer;
+        let offered = channel.role == Role::Offerer;
         let mut admitted = false;
         let mut throttle = Throttle::new(self.limits);
         let deadline = rt::sleep(ADMISSION);

@@ -42,7 +42,7 @@ use std::time::Duration;
 use easypeers_core::session::Credentials;
 use easypeers_proto::crypto::topic::TopicError;
 use easypeers_proto::crypto::{Identity, TopicKey};
-use easypeers_proto::wire::extension::Role;
+use easypeers_proto::wire::extension::PeerKind;
 use easypeers_proto::{InfoHash, PeerId};
 use tokio::sync::{broadcast, mpsc};
 
@@ -64,10 +64,10 @@ const CHANNEL_MESSAGE: u32 = 16 << 10;
 const V1_CHANNEL_MESSAGE: u32 = 256 << 10;
 
 /// What this peer tells its neighbours that it is.
-const ROLE: Role = if cfg!(target_family = "wasm") {
-    Role::Browser
+const KIND: PeerKind = if cfg!(target_family = "wasm") {
+    PeerKind::Browser
 } else {
-    Role::Native
+    PeerKind::Native
 };
 
 /// What stays when a peer moves from one membership to the next.
@@ -245,8 +245,8 @@ impl Node {
             info_hash,
             address: self.address,
             #[cfg(feature = "compat")]
-            v1: self.options.compat,
-            kind: ROLE,
+            accepts_v1: self.options.compat,
+            kind: KIND,
         }))
     }
 

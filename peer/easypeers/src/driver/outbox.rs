@@ -8,7 +8,7 @@ use tokio::sync::Notify;
 
 use easypeers_proto::wire::stream::write_extended;
 
-use easypeers_core::mesh::message::Class;
+use easypeers_core::message::Class;
 
 /// Most frames that wait.
 const MAX_FRAMES: usize = 512;

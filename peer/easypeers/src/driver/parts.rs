@@ -6,7 +6,7 @@ use std::time::Duration;
 use easypeers_proto::PeerId;
 use easypeers_proto::crypto::part::Part;
 
-use easypeers_core::mesh::Now;
+use easypeers_core::time::Now;
 
 /// Messages under way at once, from all senders.
 const GROUPS: usize = 32;

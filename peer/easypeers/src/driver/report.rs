@@ -3,8 +3,9 @@
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
-use easypeers_core::mesh::{Counters, Now};
+use easypeers_core::mesh::Counters;
 use easypeers_core::session::SessionError;
+use easypeers_core::time::Now;
 use tokio::sync::broadcast;
 
 use super::action::Count;

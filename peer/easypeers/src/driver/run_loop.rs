@@ -7,12 +7,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-#[cfg(target_family = "wasm")]
-use easypeers_core::mesh::BROWSER_FLIP_INTERVAL;
-use easypeers_core::mesh::message::{Class, Signed};
-use easypeers_core::mesh::{Input, LinkId, Mesh, Now, Output, Settings, Unsent};
+use easypeers_core::mesh::{Input, LinkId, Mesh, Output, Settings, Unsent};
+use easypeers_core::message::{Class, Signed};
 use easypeers_core::session::Credentials;
 use easypeers_core::signal::{self, Signal, Via};
+use easypeers_core::time::Now;
+#[cfg(target_family = "wasm")]
+use easypeers_core::topology::BROWSER_FLIP_INTERVAL;
 use easypeers_proto::crypto::Identity;
 use easypeers_proto::crypto::envelope::Kind;
 use easypeers_proto::wire::frame::{self, Frame, Gossip, SignalKind};
@@ -35,7 +36,7 @@ use super::v1_bridge::{self, V1Bridge};
 use crate::link::Transport;
 use crate::model::{Data, Event, Options, PeerInfo, Receipt, SendError, View};
 use crate::rt::{self, Clock};
-use crate::tracker::{Need, TrackerEvent, Trackers};
+use crate::tracker::{Deficit, TrackerEvent, Trackers};
 
 /// Events of links that wait for the loop. Beyond that the links' tasks wait, and their neighbours
 /// with them.
@@ -131,7 +132,7 @@ impl Membership {
         let (jobs, job_results) = mpsc::channel(JOB_QUEUE);
         let (from_links, link_events) = mpsc::channel(LINK_QUEUE);
         #[cfg(feature = "compat")]
-        let (v1, v1_results) = if credentials.v1 {
+        let (v1, v1_results) = if credentials.accepts_v1 {
             let (bridge, results) = V1Bridge::start(Arc::clone(&credentials), clock);
             (Some(bridge), results)
         } else {
@@ -293,7 +294,7 @@ impl Membership {
                 let credentials = &self.credentials;
                 if address == credentials.address
                     || address == credentials.identity.address()
-                    || credentials.v1
+                    || credentials.accepts_v1
                 {
                     return Some(End::SetAddress(address, reply));
                 }
@@ -369,8 +370,8 @@ impl Membership {
             }
             TrackerEvent::Due(tracker) => self.tell_signal(signal::Input::Due {
                 tracker,
-                want: self.mesh.offered(),
-                links: self.mesh.neighbors().count(),
+                offers_to_publish: self.mesh.offers_to_publish(),
+                open_links: self.mesh.neighbors().count(),
             }),
             TrackerEvent::Announced {
                 tracker,
@@ -392,7 +393,7 @@ impl Membership {
                 peer,
                 offer_id,
                 sdp,
-                want: self.mesh.guest_room(),
+                acceptable_links: self.mesh.acceptable_links(),
             }),
             TrackerEvent::Answer {
                 peer,
@@ -422,8 +423,8 @@ impl Membership {
     /// How many links are missing decides how soon trackers are asked for more.
     fn tell_trackers_need(&self) {
         let links = self.mesh.neighbors().count();
-        let need = Need::new(links, self.mesh.max_peers(), self.mesh.swarm_size());
-        self.trackers.set_need(need);
+        let deficit = Deficit::new(links, self.mesh.max_peers(), self.mesh.swarm_size());
+        self.trackers.set_deficit(deficit);
     }
 
     /// Carries actions out in their order.
@@ -587,7 +588,7 @@ impl Membership {
                 peer,
                 offer_id,
                 sdp,
-                want: self.mesh.guest_room(),
+                acceptable_links: self.mesh.acceptable_links(),
             },
             SignalKind::Answer | SignalKind::Refusal => signal::Input::Answer {
                 peer,
@@ -671,7 +672,7 @@ impl Membership {
         self.report.write_view(Snapshot {
             max_peers: self.mesh.max_peers(),
             peers: peers.collect(),
-            mesh: *self.mesh.counters(),
+            mesh: self.mesh.counters(),
             connections: self.dialer.connections(),
             traffic: self.links.traffic(),
         });

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use easypeers_core::mesh::message::Signed;
+use easypeers_core::message::Signed;
 use easypeers_proto::PeerId;
 use easypeers_proto::crypto::Identity;
 use easypeers_proto::crypto::envelope::{Content, Draft, Kind};

@@ -15,10 +15,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use easypeers_core::expiring_map::ExpiringMap;
-use easypeers_core::mesh::message::{Class, Signed};
-use easypeers_core::mesh::{Input, LinkId, Now, Rate};
+use easypeers_core::mesh::{Input, LinkId};
+use easypeers_core::message::{Class, Signed};
+use easypeers_core::rate::Rate;
 use easypeers_core::rate::TokenBucket;
 use easypeers_core::session::Credentials;
+use easypeers_core::time::Now;
 use easypeers_proto::crypto::envelope::{Content, Kind, bridged_id};
 use easypeers_proto::wire::v1::MAX_TEXT;
 use easypeers_proto::wire::v1::certificate::PublicKey;
@@ -446,7 +448,7 @@ impl Work {
 mod tests {
     use easypeers_proto::InfoHash;
     use easypeers_proto::crypto::{Identity, TopicKey};
-    use easypeers_proto::wire::extension::Role;
+    use easypeers_proto::wire::extension::PeerKind;
     use tokio::sync::oneshot;
 
     use super::*;
@@ -464,8 +466,8 @@ mod tests {
             identity: Arc::clone(&identity),
             topic_key: TopicKey::from_topic("a topic"),
             info_hash: InfoHash::of_topic("a topic"),
-            v1: true,
-            kind: Role::Native,
+            accepts_v1: true,
+            kind: PeerKind::Native,
         };
         let clock = Clock::start();
         let (bridge, queue) = V1Bridge::new(Arc::new(credentials), clock);

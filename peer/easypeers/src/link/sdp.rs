@@ -9,6 +9,8 @@
 
 use std::net::{IpAddr, SocketAddr};
 
+use data_encoding::HEXLOWER_PERMISSIVE;
+
 use crate::model::{MAX_CANDIDATES, MAX_SDP, SdpError};
 
 /// Smallest limit for messages that is accepted. With less, headers would cost more than data.
@@ -191,10 +193,11 @@ pub(super) fn read_fingerprint(value: &str) -> Option<[u8; 32]> {
     let mut pairs = digits.split(':');
     for byte in &mut bytes {
         let pair = pairs.next()?;
-        if pair.len() != 2 || !pair.bytes().all(|digit| digit.is_ascii_hexdigit()) {
+        if pair.len() != 2 {
             return None;
         }
-        *byte = u8::from_str_radix(pair, 16).ok()?;
+        let byte = std::slice::from_mut(byte);
+        HEXLOWER_PERMISSIVE.decode_mut(pair.as_bytes(), byte).ok()?;
     }
     pairs.next().is_none().then_some(bytes)
 }

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use easypeers_core::mesh::{AUTHOR_RATE, Rate};
+use easypeers_core::rate::{AUTHOR_RATE, Rate};
 use easypeers_proto::InfoHash;
 #[cfg(feature = "compat")]
 use easypeers_proto::PeerId;

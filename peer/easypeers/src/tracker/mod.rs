@@ -26,7 +26,7 @@ use socket::Connector;
 use task::Task;
 
 pub use crate::model::{TrackerUrl, TrackerUrlError};
-pub(crate) use easypeers_core::schedule::Need;
+pub(crate) use easypeers_core::schedule::Deficit;
 pub(crate) use easypeers_core::tracker::TrackerId;
 
 use crate::model::IceServer;
@@ -112,7 +112,7 @@ enum Command {
         offer_id: OfferId,
         sdp: String,
     },
-    Need(Need),
+    Deficit(Deficit),
     Interval(Duration),
 }
 
@@ -160,7 +160,7 @@ impl Trackers {
                 connector: connector.clone(),
                 commands,
                 events: events.clone(),
-                schedule: Schedule::new(timeout, Need::Alone),
+                schedule: Schedule::new(timeout, Deficit::Alone),
                 clock: Clock::start(),
                 joined: false,
             };
@@ -191,9 +191,9 @@ impl Trackers {
     }
 
     /// Sets how many links are missing. A peer without links announces at once.
-    pub(crate) fn set_need(&self, need: Need) {
+    pub(crate) fn set_deficit(&self, deficit: Deficit) {
         for tracker in 0..self.tasks.len() {
-            self.tell(TrackerId::new(tracker), Command::Need(need));
+            self.tell(TrackerId::new(tracker), Command::Deficit(deficit));
         }
     }
 

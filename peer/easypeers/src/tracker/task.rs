@@ -63,7 +63,7 @@ impl Task {
             }
             let resting = *wishes.borrow_and_update() == Wish::Rest;
             let retry_in =
-                (!resting).then(|| backoff.next(self.schedule.need(), rand::rng().random()));
+                (!resting).then(|| backoff.next(self.schedule.deficit(), rand::rng().random()));
             let lost = TrackerEvent::Lost {
                 tracker: self.id,
                 error,
@@ -128,8 +128,8 @@ impl Task {
     fn note(&mut self, command: &Command) {
         let (now, random) = (self.clock.now(), rand::rng().random());
         match command {
-            Command::Need(need) => self.schedule.set_need(*need, now, random),
-            Command::Interval(interval) => self.schedule.set_own(*interval, now, random),
+            Command::Deficit(deficit) => self.schedule.set_deficit(*deficit, now, random),
+            Command::Interval(interval) => self.schedule.set_own_interval(*interval, now, random),
             Command::Announce(_) | Command::Answer { .. } => {}
         }
     }
@@ -221,7 +221,7 @@ impl Task {
                     answer: &answer,
                 }))
             }
-            Command::Need(_) | Command::Interval(_) => return None,
+            Command::Deficit(_) | Command::Interval(_) => return None,
         })
     }
 

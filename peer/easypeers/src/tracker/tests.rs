@@ -293,7 +293,7 @@ async fn a_new_interval_counts_at_once() {
         Trackers::spawn(&[server.url()], SWARM, ME, Duration::from_secs(3600));
     let mut connection = server.accept().await;
     let id = TrackerId::new(0);
-    trackers.set_need(Need::Hungry);
+    trackers.set_deficit(Deficit::Some);
     assert!(matches!(
         events.recv().await,
         Some(TrackerEvent::Connected(_))

@@ -4,8 +4,8 @@ use rand::RngExt;
 
 use super::{Turn, VERIFY};
 use crate::check;
+use crate::index;
 use crate::network::{Conn, Stage};
-use crate::slab::index;
 use crate::world::{Answer, What, World};
 use crate::{MS, SECOND, Time};
 use easypeers_core::mesh::{Goodbye, Input, LinkId, Reason};

@@ -10,8 +10,8 @@ use rand::RngExt;
 use super::{EPOCH_MS, Turn, VERIFY};
 use crate::MS;
 use crate::world::Packet;
-use easypeers_core::mesh::message::{Class, Signed};
 use easypeers_core::mesh::{Input, LinkId};
+use easypeers_core::message::{Class, Signed};
 
 /// What envelopes have around their payloads.
 const ENVELOPE: usize = 156;

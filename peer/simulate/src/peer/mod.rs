@@ -16,15 +16,16 @@ use easypeers_proto::crypto::envelope::Kind;
 use easypeers_proto::{OfferId, PeerId};
 use rand::RngExt;
 
-use super::slab::index;
+use super::index;
 use super::tracker::Client;
 use super::world::{Packet, What, World};
 use super::{MS, Time, check, time};
-use easypeers_core::mesh::message::Signed;
-use easypeers_core::mesh::{
-    AUTHOR_RATE, BROWSER_FLIP_INTERVAL, Input, LinkId, Mesh, Now, Output, Settings,
-};
+use easypeers_core::mesh::{Input, LinkId, Mesh, Output, Settings};
+use easypeers_core::message::Signed;
+use easypeers_core::rate::AUTHOR_RATE;
 use easypeers_core::signal::{self, AttemptId, Signal};
+use easypeers_core::time::Now;
+use easypeers_core::topology::BROWSER_FLIP_INTERVAL;
 
 /// Milliseconds since 1970 at the start of all.
 const EPOCH_MS: u64 = 1_700_000_000_000;

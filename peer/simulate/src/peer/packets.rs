@@ -8,12 +8,12 @@ use easypeers_proto::wire::frame::{Frame, Gossip, Pushed};
 
 use super::{Turn, VERIFY};
 use crate::check;
+use crate::index;
 use crate::network::Stage;
-use crate::slab::index;
 use crate::world::{Packet, Parcel, What, World};
-use easypeers_core::mesh::gossip::Arrival;
-use easypeers_core::mesh::message::Class;
+use easypeers_core::broadcast::Arrival;
 use easypeers_core::mesh::{Input, LinkId};
+use easypeers_core::message::Class;
 
 /// A session description of a native peer with three candidates; ours here are but a number.
 const SDP_BYTES: u64 = 700;
@@ -26,7 +26,7 @@ impl World {
         let end = self.conns[c as usize].ends[side];
         let p = end.peer;
         let link = LinkId(c.into());
-        let Some(waiting) = self.parcels.get_mut(parcel) else {
+        let Some(waiting) = self.parcels.get_mut(parcel as usize) else {
             return;
         };
         waiting.receivers -= 1;
@@ -47,7 +47,8 @@ impl World {
             }
         }
         if last {
-            let whole = self.parcels.take(parcel).map(|parcel| parcel.packet);
+            let whole = self.parcels.try_remove(parcel as usize);
+            let whole = whole.map(|parcel| parcel.packet);
             if end.stage == Stage::Admitted && known.is_none() {
                 packet = whole;
             }
@@ -132,10 +133,10 @@ impl Turn<'_> {
             Packet::Frame(_) => true,
         };
         let now = self.core.clock;
-        let parcel = self.world.parcels.insert(Parcel {
+        let parcel = index(self.world.parcels.insert(Parcel {
             packet,
             receivers: 0,
-        });
+        }));
         let mut receivers = 0;
         for link in links {
             let c = index(link.0 as usize);
@@ -177,9 +178,9 @@ impl Turn<'_> {
                 None => world.costs.dropped += 1,
             }
         }
-        match self.world.parcels.get_mut(parcel) {
+        match self.world.parcels.get_mut(parcel as usize) {
             Some(waiting) if receivers > 0 => waiting.receivers = receivers,
-            _ => drop(self.world.parcels.take(parcel)),
+            _ => drop(self.world.parcels.try_remove(parcel as usize)),
         }
     }
 
@@ -192,7 +193,7 @@ impl Turn<'_> {
             && !self.core.mesh.is_within_rate(self.now(), message.origin)
         {
             let origin = message.origin;
-            return self.mesh(Input::Excess { link, origin });
+            return self.mesh(Input::OverRate { link, origin });
         }
         if check::ON {
             let up = self.core.mesh.up_peer(link).is_some();

@@ -7,8 +7,8 @@ use easypeers_proto::{MessageId, OfferId, PeerId};
 
 use super::Turn;
 use super::links::OPEN;
+use crate::index;
 use crate::network::Distances;
-use crate::slab::index;
 use crate::world::{Answer, Offer, What};
 use crate::{MS, Time};
 use easypeers_core::mesh::Input;
@@ -113,7 +113,7 @@ impl Turn<'_> {
                 peer,
                 offer_id,
                 sdp,
-                want: self.core.mesh.guest_room(),
+                acceptable_links: self.core.mesh.acceptable_links(),
             },
             SignalKind::Answer | SignalKind::Refusal => signal::Input::Answer {
                 peer,

@@ -484,8 +484,7 @@ fn golden_vectors() {
     assert_eq!(named.len(), frames.len(), "every frame has a vector");
     let made = named.map(|(name, at): (&str, usize)| {
         let bytes = encode(&frames[at]);
-        let hex: Vec<String> = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-        (name.to_owned(), hex.concat())
+        (name.to_owned(), data_encoding::HEXLOWER.encode(&bytes))
     });
     assert_eq!(vectors, made);
 }

@@ -4,7 +4,7 @@ use super::*;
 use crate::{InfoHash, PeerId};
 use proptest::prelude::*;
 
-/// Feeds the pieces; every event without its borrow, and the error if there was one.
+/// Feeds the pieces. Returns all events, and the error if there was one.
 fn decode<'a>(
     pieces: impl IntoIterator<Item = &'a [u8]>,
 ) -> (Vec<Event<'a>>, Option<StreamError>, Decoder) {
@@ -75,7 +75,7 @@ fn a_stream_in_two_pieces_or_in_single_bytes_gives_the_same_events() {
 }
 
 #[test]
-fn what_came_in_one_piece_is_borrowed() {
+fn a_payload_in_one_piece_is_borrowed() {
     let (bytes, _) = sample();
     let (events, _, _) = decode([&bytes[..]]);
     let owned = |event: &&Event<'_>| matches!(event, Event::Extended { payload, .. } if matches!(payload, Cow::Owned(_)));

@@ -29,8 +29,7 @@ fn source(seed: u64) -> impl FnMut(&mut [u8]) {
 }
 
 fn unhex(text: &str) -> Vec<u8> {
-    let digit = |at: usize| u8::from_str_radix(&text[at..at + 2], 16).unwrap();
-    (0..text.len()).step_by(2).map(digit).collect()
+    data_encoding::HEXLOWER.decode(text.as_bytes()).unwrap()
 }
 
 /// A message with this JSON, right prefix included.

@@ -64,7 +64,7 @@ fn a_message_of_another_time_or_of_oneself_is_refused() {
         let mut message = world.message(origin, Kind::Broadcast, b"old");
         Arc::get_mut(&mut message).unwrap().time_ms -= offset;
         let id = message.id;
-        let input = Input::Gossip(super::gossip::Arrival {
+        let input = Input::Gossip(crate::broadcast::Arrival {
             link,
             hops: 0,
             pushed: Pushed::Flood,
@@ -136,7 +136,7 @@ fn a_route_that_breaks_is_replaced() {
     world.input(0, Input::FindKeys(receiver));
     world.run(Duration::from_secs(3));
     // The link that the message would take dies without a word.
-    let way = world.nodes[0].mesh.way(world.now, receiver, None).unwrap();
+    let way = world.nodes[0].way(world.now, receiver).unwrap();
     world.dead.push(way);
     let id = MessageId::new(world.rng.random());
     let body = vec![0; 5000].into();
@@ -167,7 +167,7 @@ fn where_a_way_is_said_to_end_another_is_tried_before_all() {
         world.publish(2);
         world.run(Duration::from_secs(1));
         let (sender, receiver) = (world.nodes[0].me, world.nodes[2].me);
-        let way = world.nodes[0].mesh.way(world.now, receiver, None).unwrap();
+        let way = world.nodes[0].way(world.now, receiver).unwrap();
         let end = if world.ends[&way] == [0, 1] { 1 } else { 3 };
         let last = world
             .ends
@@ -208,7 +208,7 @@ fn neighbours_that_end_every_way_have_a_message_flooded_once() {
         body: vec![0; 5000].into(),
     };
     let mesh = &mut world.nodes[0].mesh;
-    mesh.learn_route(world.now, sealed.to, links[0], 2);
+    (mesh.routing).learn_route(world.now, &mesh.neighbors, sealed.to, links[0], 2);
     let rejected = mesh.counters().rejected;
     let before = world.serial;
     world.input(0, Input::Direct(Arc::new(sealed)));
@@ -263,8 +263,8 @@ fn two_links_to_one_peer_become_one_on_both_sides() {
         assert_eq!(world.degree(0), 1);
         assert_eq!(world.degree(1), 1);
         assert_eq!(
-            world.nodes[0].mesh.links.keys().collect::<Vec<_>>(),
-            world.nodes[1].mesh.links.keys().collect::<Vec<_>>(),
+            world.nodes[0].links(),
+            world.nodes[1].links(),
             "the same one"
         );
         let id = world.publish(0);

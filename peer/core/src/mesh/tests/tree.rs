@@ -35,11 +35,9 @@ fn publish(world: &mut World, from: usize) -> MessageId {
 
 /// The links of the tree at this node.
 fn eager(world: &World, at: usize) -> Vec<LinkId> {
-    let links = world.nodes[at].mesh.mesh_links();
-    links
-        .filter(|(_, link)| link.eager)
-        .map(|(id, _)| id)
-        .collect()
+    let mesh = &world.nodes[at].mesh;
+    let links = mesh.neighbors.others(None).into_iter();
+    links.filter(|id| mesh.broadcast.is_eager(*id)).collect()
 }
 
 fn lose(world: &mut World, link: LinkId) -> [usize; 2] {
@@ -84,7 +82,7 @@ fn a_new_link_is_none_of_the_tree_unless_it_is_the_first() {
     let link = world.link(2, 12);
     world.run(Duration::from_millis(500));
     for at in [2, 12] {
-        assert!(world.nodes[at].mesh.is_up(link));
+        assert!(world.nodes[at].mesh.neighbors.is_up(link));
         assert!(!eager(&world, at).contains(&link), "node {at}");
     }
     let mut world = World::new(2, 4, 67);
@@ -111,5 +109,5 @@ fn peers_of_easypeers_1_are_none_of_the_tree() {
     while let Some(output) = world.nodes[0].mesh.poll_output() {
         assert!(!matches!(output, Output::Send { .. }), "{output:?}");
     }
-    assert!(world.nodes[0].mesh.is_up(link));
+    assert!(world.nodes[0].mesh.neighbors.is_up(link));
 }

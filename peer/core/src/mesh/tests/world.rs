@@ -13,9 +13,10 @@ use easypeers_proto::{MessageId, PeerId};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
-use crate::mesh::gossip;
-use crate::mesh::message::Signed;
-use crate::mesh::{Input, LinkId, Mesh, Now, Output, Settings};
+use crate::broadcast;
+use crate::mesh::{Input, LinkId, Mesh, Output, Settings};
+use crate::message::Signed;
+use crate::time::Now;
 
 pub(super) const STARTED_MS: u64 = 1_700_000_000_000;
 
@@ -27,11 +28,25 @@ pub(super) struct Node {
     pub(super) events: Vec<Output>,
 }
 
+impl Node {
+    /// The link towards a member.
+    pub(super) fn way(&self, now: Now, to: PeerId) -> Option<LinkId> {
+        let routes = self.mesh.routing.routes();
+        routes.way(now, &self.mesh.neighbors, to, None)
+    }
+
+    /// All links that are up.
+    pub(super) fn links(&self) -> Vec<LinkId> {
+        let links = self.mesh.neighbors.up_links();
+        links.map(|(id, _)| id).collect()
+    }
+}
+
 /// What reaches a node at a time.
 #[derive(Debug)]
 pub(super) enum Arrival {
     Frame(LinkId, Frame),
-    Gossip(gossip::Arrival),
+    Gossip(broadcast::Arrival),
     Closed(LinkId),
 }
 
@@ -66,7 +81,7 @@ impl World {
                     keys: *identity.public(),
                     started_ms: STARTED_MS,
                     max_peers,
-                    rate: crate::mesh::Rate::new(20.0, 100.0),
+                    rate: crate::rate::AUTHOR_RATE,
                     history: Duration::ZERO,
                     flip_interval: Duration::from_secs(300),
                     seed: rng.random(),
@@ -138,7 +153,7 @@ impl World {
                 ..
             } => {
                 for link in links {
-                    let arrival = gossip::Arrival {
+                    let arrival = broadcast::Arrival {
                         link,
                         hops,
                         pushed,
@@ -205,7 +220,7 @@ impl World {
                 self.copies += 1;
                 let id = arrival.message.id;
                 let input = if self.nodes[at].mesh.knows(&id) {
-                    let gossip::Arrival { link, pushed, .. } = arrival;
+                    let broadcast::Arrival { link, pushed, .. } = arrival;
                     Input::Duplicate { link, id, pushed }
                 } else {
                     Input::Gossip(arrival)
@@ -265,7 +280,7 @@ impl World {
     pub(super) fn check(&self) {
         for node in &self.nodes {
             let links = node.mesh.neighbors().count();
-            let most = self.max_peers + crate::mesh::membership::SLACK;
+            let most = self.max_peers + crate::neighbors::SLACK;
             assert!(links <= most, "more links than are allowed");
         }
     }

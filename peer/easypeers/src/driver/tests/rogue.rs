@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use easypeers_proto::crypto::envelope::{Content, Draft, Kind};
 use easypeers_proto::crypto::{Identity, TopicKey};
-use easypeers_proto::wire::extension::Role as PeerRole;
+use easypeers_proto::wire::extension::PeerKind;
 use easypeers_proto::wire::frame::{Ack, Frame, Gossip, Neighbor, Pushed};
 use easypeers_proto::wire::stream::write_extended;
 use easypeers_proto::{InfoHash, PeerId};
@@ -45,8 +45,8 @@ impl Rogue {
             topic_key: TopicKey::from_topic(TOPIC),
             info_hash: InfoHash::of_topic(TOPIC),
             #[cfg(feature = "compat")]
-            v1: false,
-            kind: PeerRole::Native,
+            accepts_v1: false,
+            kind: PeerKind::Native,
         };
         let channel = Channel {
             role: link.role(),

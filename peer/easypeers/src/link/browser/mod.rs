@@ -46,24 +46,12 @@ impl IceServer {
     ///
     /// # Errors
     ///
-    /// [`LinkError::IceServer`] for a URL of another scheme, and for a TURN server without user
+    /// [`LinkError::IceServer`] for a URL that is malformed, and for a TURN server without user
     /// name or credential.
     pub fn check(&self) -> Result<(), LinkError> {
-        let given = |text: &Option<String>| text.as_ref().is_some_and(|text| !text.is_empty());
-        self.urls.iter().try_for_each(|url| {
-            let reason = match url.split_once(':').map(|(scheme, _)| scheme) {
-                Some("stun" | "stuns") => return Ok(()),
-                Some("turn" | "turns") if given(&self.username) && given(&self.credential) => {
-                    return Ok(());
-                }
-                Some("turn" | "turns") => "a TURN server needs a user name and a credential",
-                _ => "expected stun:HOST:PORT or turn:HOST:PORT",
-            };
-            Err(LinkError::IceServer {
-                url: url.clone(),
-                reason,
-            })
-        })
+        self.urls
+            .iter()
+            .try_for_each(|url| self.read_url(url).map(|_| ()))
     }
 
     fn is_relay(&self) -> bool {

@@ -1,5 +1,6 @@
 //! Which STUN and TURN servers the WebRTC stack can use.
 
+use easypeers_proto::ice::{IceScheme, IceTransport};
 use webrtc::peer_connection::RTCIceServer;
 
 use super::{IceServer, LinkError};
@@ -27,40 +28,25 @@ impl IceServer {
     }
 
     fn check_url(&self, url: &str, relays: bool) -> Result<(), LinkError> {
-        let refuse = |reason| {
-            Err(LinkError::IceServer {
-                url: url.to_owned(),
-                reason,
-            })
+        // Some lists of servers have a query behind a STUN URL. The stack ignores it.
+        let bare = match url.split_once('?') {
+            Some((bare, _)) if has_scheme(url, "stun:") => bare,
+            _ => url,
         };
-        let lower = url.to_ascii_lowercase();
-        let (scheme, rest) = lower.split_once(':').unwrap_or(("", &lower));
-        let query = rest.split_once('?').map_or("", |(_, query)| query);
-        match scheme {
-            "stun" => {}
-            "turn" if !relays => {
-                return refuse("TURN needs a UDP port for each link: give a range, not one port");
-            }
-            "turn" if query == "transport=tcp" => return refuse("TURN over TCP is not supported"),
-            "turn" => {
-                let given = |text: &Option<String>| text.as_ref().is_some_and(|t| !t.is_empty());
-                if !given(&self.username) || !given(&self.credential) {
-                    return refuse("a TURN server needs a user name and a credential");
-                }
-            }
-            "turns" => return refuse("TURN over TLS is not supported"),
-            "stuns" => return refuse("STUN over TLS is not supported"),
-            _ => return refuse("expected stun:HOST:PORT or turn:HOST:PORT"),
+        if !relays && is_turn(url) {
+            let reason = "TURN needs a UDP port for each link: give a range, not one port";
+            return Err(LinkError::ice_server(url, reason));
         }
-        let bare = if scheme == "stun" {
-            url.split('?').next().unwrap_or(url)
-        } else {
-            url
+        let read = self.read_url(bare)?;
+        let reason = match (read.scheme(), read.transport()) {
+            (IceScheme::Stun, _) | (IceScheme::Turn, None | Some(IceTransport::Udp)) => {
+                return Ok(());
+            }
+            (IceScheme::Turn, Some(IceTransport::Tcp)) => "TURN over TCP is not supported",
+            (IceScheme::Turns, _) => "TURN over TLS is not supported",
+            (IceScheme::Stuns, _) => "STUN over TLS is not supported",
         };
-        match rtc::ice::url::Url::parse_url(bare) {
-            Ok(_) => Ok(()),
-            Err(_) => refuse("malformed"),
-        }
+        Err(LinkError::ice_server(url, reason))
     }
 
     /// The URLs that can be used, as the stack wants them. The others are logged.
@@ -80,6 +66,10 @@ impl IceServer {
 }
 
 pub(super) fn is_turn(url: &str) -> bool {
-    url.get(..5)
-        .is_some_and(|scheme| scheme.eq_ignore_ascii_case("turn:"))
+    has_scheme(url, "turn:")
+}
+
+fn has_scheme(url: &str, scheme: &str) -> bool {
+    url.get(..scheme.len())
+        .is_some_and(|start| start.eq_ignore_ascii_case(scheme))
 }

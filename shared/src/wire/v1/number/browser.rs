@@ -1,7 +1,6 @@
 //! The browser's `BigInt`.
 
-use std::fmt::Write;
-
+use data_encoding::HEXLOWER;
 use js_sys::BigInt;
 
 pub(in super::super) type Number = BigInt;
@@ -12,11 +11,7 @@ pub(in super::super) fn small(value: u32) -> Number {
 
 /// The most significant byte first.
 pub(in super::super) fn from_bytes(bytes: &[u8]) -> Number {
-    let mut text = "0x0".to_owned();
-    for byte in bytes {
-        // Text takes all that is written.
-        let _ = write!(text, "{byte:02x}");
-    }
+    let text = format!("0x0{}", HEXLOWER.encode(bytes));
     // Such a text is always a number.
     BigInt::new(&text.into()).unwrap_or_default()
 }

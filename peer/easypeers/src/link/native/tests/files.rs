@@ -36,10 +36,10 @@ impl Held {
         }
     }
 
-    /// Once it stands still.
+    /// Waits until the counts did not change for 300 ms. Panics after 60 s.
     async fn settled() -> Self {
         let mut last = Self::now();
-        loop {
+        for _ in 0..200 {
             tokio::time::sleep(Duration::from_millis(300)).await;
             let now = Self::now();
             if now == last {
@@ -47,6 +47,7 @@ impl Held {
             }
             last = now;
         }
+        panic!("the counts still change: {last:?}");
     }
 
     /// Waits until no more is held than this; panics after 60 s with what is.

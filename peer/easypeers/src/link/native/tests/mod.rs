@@ -81,6 +81,7 @@ async fn late_answer() {
     let answer = b.answer(offer.sdp()).await.unwrap();
     let sdp = answer.sdp().to_owned();
     let late = async {
+        // The pause that the test is about.
         tokio::time::sleep(Duration::from_secs(3)).await;
         offer.open(&sdp).await
     };

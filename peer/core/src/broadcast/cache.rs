@@ -1,4 +1,4 @@
-//! Messages kept for others: who missed one can ask for it, and neighbours compare what they have.
+//! Broadcasts kept for others: a member that missed one can ask for it, and neighbours compare what they have.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use easypeers_proto::MessageId;
 
-use super::Now;
-use super::message::Signed;
+use crate::message::Signed;
+use crate::time::Now;
 
 /// Messages, bytes and age at most.
 const MESSAGES: usize = 256;
@@ -30,7 +30,7 @@ pub(super) struct Cache {
     bytes: usize,
 }
 
-/// A window of time by the authors' clocks: milliseconds since 1970, the second one excluded.
+/// A window of time by the authors' clocks, in milliseconds since 1970. The end is excluded.
 pub(super) type Span = (u64, u64);
 
 impl Cache {
@@ -65,13 +65,13 @@ impl Cache {
         }
     }
 
-    /// Whether a large message is here that came along the tree.
-    pub(super) fn is_of_tree(&self, id: &MessageId) -> bool {
+    /// Whether this is a large message that came along the tree.
+    pub(super) fn came_by_tree(&self, id: &MessageId) -> bool {
         let mut entries = self.entries.iter();
         entries.any(|entry| entry.message.id == *id && entry.by_tree && entry.message.is_large())
     }
 
-    /// A message and the links that it came along.
+    /// A message and how many links it had travelled along when it came.
     pub(super) fn get(&self, id: &MessageId) -> Option<(u8, &Arc<Signed>)> {
         let entry = self.entries.iter().find(|entry| entry.message.id == *id)?;
         Some((entry.hops, &entry.message))
@@ -86,14 +86,51 @@ impl Cache {
             .map(|entry| entry.message.id)
     }
 
-    /// How many there are in a window, and their fold.
+    /// How many messages there are in a window, and the exclusive or of the first 8 bytes of their ids.
     pub(super) fn summary(&self, span: Span) -> (u32, u64) {
-        self.ids(span).fold((0, 0), |(count, fold), id| {
+        self.ids(span).fold((0, 0), |(count, hash), id| {
             let (head, _) = id
                 .as_bytes()
                 .split_first_chunk::<8>()
                 .unwrap_or((&[0; 8], &[]));
-            (count + 1, fold ^ u64::from_be_bytes(*head))
+            (count + 1, hash ^ u64::from_be_bytes(*head))
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::message;
+    use super::*;
+
+    #[test]
+    fn the_oldest_messages_make_room() {
+        let mut cache = Cache::default();
+        for at in 0..300u64 {
+            cache.insert(Now::ZERO, 1, true, &message(at, 10));
+        }
+        assert_eq!(cache.entries.len(), MESSAGES);
+        assert!(cache.get(&message(0, 10).id).is_none());
+        assert!(cache.get(&message(299, 10).id).is_some());
+        for at in 300..320 {
+            cache.insert(Now::ZERO, 1, true, &message(at, 100 << 10));
+        }
+        assert!(cache.bytes <= BYTES);
+        cache.expire(AGE);
+        assert_eq!((cache.entries.len(), cache.bytes), (0, 0));
+    }
+
+    #[test]
+    fn summaries_differ_where_messages_do() {
+        let (mut ours, mut theirs) = (Cache::default(), Cache::default());
+        for at in 0..10 {
+            ours.insert(Now::ZERO, 1, true, &message(at, 10));
+            theirs.insert(Now::ZERO, 1, true, &message(9 - at, 10));
+        }
+        let span = (0, u64::MAX);
+        assert_eq!(ours.summary(span), theirs.summary(span), "in any order");
+        theirs.insert(Now::ZERO, 1, true, &message(10, 10));
+        assert_ne!(ours.summary(span), theirs.summary(span));
+        assert_eq!(ours.summary((0, 0)), (0, 0));
     }
 }

@@ -1,10 +1,14 @@
-//! From an open data channel to an admitted peer, and the frames after that. A pure core: received
-//! bytes go into [`Session::read`], events come out of it, bytes to send are appended to `out`.
+//! One side of a link, from the open data channel to the frames of an admitted peer. A pure core:
+//! received bytes go into [`Session::read`], events come out of it, and bytes to send are appended to
+//! `out`.
 //!
-//! Order of things: both sides send the BEP 3 handshake at once; who has the other's sends its
-//! extended handshake; who has the other's extended handshake, with `ep2` in it, sends AUTH; who has
-//! checked the other's AUTH is admitted. A peer that lists only `sw_easypeers` is taken without any
-//! proof, in compatibility mode only (feature `compat`). Nothing else is accepted before.
+//! 1. Both sides send the handshake (BEP 3) without waiting for the other.
+//! 2. A side that has received the handshake sends its extended handshake (BEP 10).
+//! 3. A side that has received an extended handshake with `ep2` in it sends AUTH.
+//! 4. A side that has verified the AUTH of the other admits it.
+//!
+//! A v1 peer (Easypeers 1), which names only `sw_easypeers`, is accepted without a proof after step 2 if
+//! [`Credentials::accepts_v1`] is set. Nothing else is accepted before a peer is admitted.
 
 use std::sync::Arc;
 
@@ -13,7 +17,7 @@ use easypeers_proto::crypto::{Identity, PublicKeys, TopicKey};
 #[cfg(feature = "compat")]
 use easypeers_proto::wire::extension::SW_EASYPEERS_NUMBER;
 use easypeers_proto::wire::extension::{
-    EP2_NUMBER, ExtensionError, ExtensionHandshake, Hello, Role as Kind, VERSION,
+    EP2_NUMBER, ExtensionError, ExtensionHandshake, Hello, PeerKind, VERSION,
 };
 use easypeers_proto::wire::frame::{Auth, Frame, FrameError};
 use easypeers_proto::wire::handshake::Handshake;
@@ -24,21 +28,25 @@ use sha1::{Digest, Sha1};
 /// What all links of a peer in one swarm have in common.
 #[derive(Debug)]
 pub struct Credentials {
+    /// The secret keys of this peer.
     pub identity: Arc<Identity>,
+    /// The key that all members of the swarm share.
     pub topic_key: TopicKey,
+    /// The swarm.
     pub info_hash: InfoHash,
-    /// Our address, the hash of the identity's public keys. In compatibility mode it may be any
-    /// other: then we cannot prove it, and are a peer of Easypeers 1 to everybody.
+    /// The address of this peer, normally that of its identity. If v1 peers are accepted, it may be any
+    /// other. This peer cannot prove such an address, so it is a v1 peer to everybody.
     pub address: PeerId,
-    /// Takes peers of Easypeers 1 as well.
+    /// Whether v1 peers are accepted.
     #[cfg(feature = "compat")]
-    pub v1: bool,
-    /// What we are.
-    pub kind: Kind,
+    pub accepts_v1: bool,
+    /// What kind of program this peer is.
+    pub kind: PeerKind,
 }
 
 impl Credentials {
-    /// Whether our address is that of our keys. If not, nobody takes us for a member.
+    /// Whether the address belongs to the identity. If not, no member accepts this peer as a member.
+    #[must_use]
     pub fn are_provable(&self) -> bool {
         self.address == self.identity.address()
     }
@@ -46,7 +54,7 @@ impl Credentials {
     /// Whether peers of Easypeers 1 are taken.
     #[cfg(feature = "compat")]
     const fn takes_v1(&self) -> bool {
-        self.v1
+        self.accepts_v1
     }
 
     /// Without the feature they are not.
@@ -57,15 +65,16 @@ impl Credentials {
     }
 }
 
-/// What the link below tells about itself.
+/// What a session has to know about the data channel below it.
 #[derive(Debug, Clone, Copy)]
 pub struct Channel {
-    /// Whether we made the offer.
+    /// Whether this side made the offer or the answer.
     pub role: Role,
-    /// SHA-256 fingerprints of both certificates, from the session descriptions.
+    /// SHA-256 fingerprint of our DTLS certificate, from our session description.
     pub local_fingerprint: [u8; 32],
+    /// SHA-256 fingerprint of the other side's certificate, from its session description.
     pub remote_fingerprint: [u8; 32],
-    /// Fresh random bytes.
+    /// Fresh random bytes for this link.
     pub nonce: [u8; 32],
 }
 
@@ -73,32 +82,43 @@ pub struct Channel {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum SessionError {
+    /// The bytes are not a stream of messages.
     #[error(transparent)]
     Stream(#[from] StreamError),
+    /// The extended handshake is malformed.
     #[error(transparent)]
     Extension(#[from] ExtensionError),
+    /// The proof in AUTH is not valid.
     #[error(transparent)]
     Auth(#[from] AuthError),
+    /// A frame is malformed.
     #[error("bad frame: {0}")]
     Frame(#[from] FrameError),
+    /// The handshake names another infohash.
     #[error("it is in another swarm")]
     OtherSwarm,
+    /// The other side has our own address.
     #[error("it is this peer itself")]
     Ourselves,
-    #[error("it speaks no extension")]
+    /// The other side does not speak the extension protocol (BEP 10).
+    #[error("it does not speak the extension protocol")]
     NoExtensions,
-    #[error("it speaks neither ep2 nor, here, sw_easypeers")]
+    /// The other side names neither `ep2` nor, if v1 peers are accepted, `sw_easypeers`.
+    #[error("it speaks no version of Easypeers that is accepted here")]
     NoCommonExtension,
+    /// The address in the handshake is not the hash of the public keys.
     #[error("its address does not belong to its keys")]
     ForeignAddress,
+    /// A frame other than AUTH arrived before the peer was admitted.
     #[error("it sent frames before it was admitted")]
     Early,
+    /// The handshakes took too long. The driver says this; a session has no clock.
     #[error("it did not finish the handshakes in time")]
     Silent,
 }
 
 impl SessionError {
-    /// Every name that [`label`](Self::label) gives.
+    /// Every label that [`label`](Self::label) can return, to initialise counters.
     pub fn labels() -> impl Iterator<Item = &'static str> {
         let own = [
             "stream",
@@ -115,6 +135,7 @@ impl SessionError {
     }
 
     /// A stable name for counters.
+    #[must_use]
     pub const fn label(self) -> &'static str {
         match self {
             Self::Stream(_) => "stream",
@@ -131,24 +152,29 @@ impl SessionError {
     }
 }
 
-/// What a session tells.
+/// What a session reports.
 #[derive(Debug, PartialEq, Eq)]
 pub enum SessionEvent {
-    /// The other side has proven who it is and that it knows the topic.
+    /// The other side has proved its address and that it knows the topic key.
     Admitted {
+        /// Its address.
         peer: PeerId,
+        /// Its public keys.
         keys: PublicKeys,
-        /// The same on both sides, and different for every link.
+        /// The same number on both sides, different for every link.
         token: u64,
-        /// What it says to be.
-        kind: Kind,
+        /// What kind of program it says it is.
+        kind: PeerKind,
     },
-    /// The other side is a peer of Easypeers 1 and has proven nothing.
-    #[cfg(feature = "compat")]
-    V1 { peer: PeerId },
-    /// A frame of an admitted peer, to be decoded.
+    /// The bytes of a frame of an admitted peer.
     Frame(Vec<u8>),
-    /// A message of a peer of Easypeers 1.
+    /// The other side is a v1 peer and has proved nothing.
+    #[cfg(feature = "compat")]
+    V1 {
+        /// The address that it claims.
+        peer: PeerId,
+    },
+    /// The bytes of a message of a v1 peer.
     #[cfg(feature = "compat")]
     V1Message(Vec<u8>),
 }
@@ -157,19 +183,19 @@ pub enum SessionEvent {
 enum State {
     /// Waiting for the handshake.
     Handshake,
-    /// Waiting for the extended handshake of this peer.
-    Extension {
-        peer: PeerId,
-    },
-    /// Waiting for the proof.
+    /// Waiting for the extended handshake of the peer that claims this address.
+    Extension { peer: PeerId },
+    /// Waiting for the proof in AUTH.
     Auth {
         peer: PeerId,
         keys: PublicKeys,
         transcript: Box<Transcript>,
         token: u64,
-        kind: Kind,
+        kind: PeerKind,
     },
+    /// Frames arrive.
     Admitted,
+    /// Messages of a v1 peer arrive.
     #[cfg(feature = "compat")]
     V1,
 }
@@ -181,12 +207,12 @@ pub struct Session {
     channel: Channel,
     decoder: Decoder,
     state: State,
-    /// The number that the other side gave the extension we use towards it.
+    /// Under which extension number the other side receives our frames or v1 messages.
     number: u8,
 }
 
 impl Session {
-    /// A new session; `out` gets the handshake.
+    /// Starts a session and appends the handshake to `out`.
     pub fn start(credentials: Arc<Credentials>, channel: Channel, out: &mut Vec<u8>) -> Self {
         let handshake = Handshake::new(credentials.info_hash, credentials.address);
         out.extend_from_slice(&handshake.encode());
@@ -199,10 +225,11 @@ impl Session {
         }
     }
 
-    /// Takes bytes off `input` until there is an event; `None` when all are taken.
+    /// Takes bytes off the front of `input` until there is an event. Returns `None` when all bytes are
+    /// taken.
     ///
     /// # Errors
-    /// [`SessionError`]: the link is to be closed.
+    /// [`SessionError`]: the link must be closed.
     pub fn read(
         &mut self,
         input: &mut &[u8],
@@ -217,7 +244,7 @@ impl Session {
                 }
                 Some(Event::Extended { id: 0, payload }) => self.on_extension(&payload, out)?,
                 Some(Event::Extended { id, payload }) => self.on_extended(id, &payload)?,
-                // Keep-alives, and messages about files, of which there are none.
+                // Keep-alives, and messages about files, which an Easypeers swarm does not have.
                 Some(_) => None,
             };
             if event.is_some() {
@@ -241,7 +268,7 @@ impl Session {
             keys: *self.credentials.identity.public().as_bytes(),
             nonce: self.channel.nonce,
             capabilities: 0,
-            role: self.credentials.kind,
+            kind: self.credentials.kind,
         };
         let mut payload = Vec::with_capacity(256);
         let mut ours = ExtensionHandshake::ours(hello, self.credentials.takes_v1());
@@ -262,14 +289,14 @@ impl Session {
         out: &mut Vec<u8>,
     ) -> Result<Option<SessionEvent>, SessionError> {
         let State::Extension { peer } = self.state else {
-            // A second one may renumber; ours never does, and no other peer of version 2 need.
+            // BEP 10 allows a second one, which changes the numbers. Easypeers never sends one.
             return Ok(None);
         };
         let theirs = ExtensionHandshake::decode(payload)?;
         let provable = self.credentials.are_provable();
         let Some(ep2) = theirs.ep2.filter(|_| provable) else {
             #[cfg(feature = "compat")]
-            return self.on_unproven(peer, theirs.sw_easypeers.map(Into::into));
+            return self.on_v1(peer, theirs.sw_easypeers.map(Into::into));
             #[cfg(not(feature = "compat"))]
             return Err(SessionError::NoCommonExtension);
         };
@@ -300,21 +327,20 @@ impl Session {
             keys,
             transcript: Box::new(transcript),
             token: u64::from_be_bytes(token),
-            kind: ep2.hello.role,
+            kind: ep2.hello.kind,
         };
         Ok(None)
     }
 
-    /// The other side, or this one, cannot prove an address: a peer of Easypeers 1, if it has given
-    /// that extension a number.
+    /// The other side does not speak `ep2`, or we cannot prove our own address to it.
     #[cfg(feature = "compat")]
-    fn on_unproven(
+    fn on_v1(
         &mut self,
         peer: PeerId,
         number: Option<u8>,
     ) -> Result<Option<SessionEvent>, SessionError> {
         match number {
-            Some(number) if self.credentials.v1 => {
+            Some(number) if self.credentials.accepts_v1 => {
                 self.number = number;
                 self.state = State::V1;
                 Ok(Some(SessionEvent::V1 { peer }))
@@ -359,19 +385,20 @@ impl Session {
             State::Handshake | State::Extension { .. } if id == EP2_NUMBER.get() => {
                 Err(SessionError::Early)
             }
-            // An extension that we did not offer; the original ignores such too.
+            // An extension that we did not name. v1 ignores these as well.
             _ => Ok(None),
         }
     }
 
-    /// The number under which the other side takes what was agreed on: frames, or messages of
-    /// Easypeers 1.
+    /// The extension number under which the other side receives frames or, if it is a v1 peer, v1
+    /// messages. 0 before it is known.
+    #[must_use]
     pub const fn number(&self) -> u8 {
         self.number
     }
 }
 
-/// Appends a frame under the number that the receiver gave `ep2`.
+/// Appends a frame under the number that the receiver chose for `ep2`.
 fn write_frame(number: u8, frame: &Frame, out: &mut Vec<u8>) -> Result<(), SessionError> {
     let mut payload = Vec::new();
     frame.encode(&mut payload);

@@ -1,32 +1,17 @@
-//! Rates and reputation: how much an author may say, which of its messages are new, and what a
-//! neighbour may do wrong before it is let go.
+//! Authors: how much each of them may say, and which of their messages have been here.
 
 use std::time::Duration;
 
 use easypeers_proto::PeerId;
 
-use super::message::Signed;
-use super::{LinkId, Mesh, Now, Reason};
 use crate::expiring_map::ExpiringMap;
-use crate::rate::TokenBucket;
+use crate::message::Signed;
+use crate::rate::{Rate, TokenBucket};
+use crate::time::Now;
 
 /// Authors whose rate and sequence are remembered, and for how long: as long as message ids.
 const AUTHORS: u32 = 4096;
 const AUTHOR_AGE: Duration = Duration::from_secs(600);
-
-/// Points at which a neighbour is let go; one point is forgiven a second.
-const LIMIT: f32 = 100.0;
-
-/// A neighbour that was let go is not taken again for so long.
-const BAN: Duration = Duration::from_secs(600);
-const BANS: u32 = 1024;
-
-/// For a message or packet that breaks a rule: eight of them end a link. A peer may run an older
-/// version, or a clock be wrong.
-pub(super) const FAULT: f32 = 13.0;
-
-/// For a message of a neighbour above its rate.
-pub(super) const EXCESS: f32 = 1.0;
 
 /// Which messages of one run of an author have been here: the highest sequence and the 256 before.
 #[derive(Debug, Clone, Copy)]
@@ -90,86 +75,46 @@ struct Author {
     window: Window,
 }
 
+/// The authors heard in the last ten minutes.
 #[derive(Debug)]
-pub(super) struct Rates {
-    authors: ExpiringMap<PeerId, Author>,
-    banned: ExpiringMap<PeerId, ()>,
+pub(super) struct Authors {
+    by_address: ExpiringMap<PeerId, Author>,
+    /// What each of them may say.
+    rate: Rate,
 }
 
-impl Rates {
-    pub(super) fn new() -> Self {
+impl Authors {
+    pub(super) fn new(rate: Rate) -> Self {
         Self {
-            authors: ExpiringMap::new(AUTHORS, AUTHOR_AGE),
-            banned: ExpiringMap::new(BANS, BAN),
+            by_address: ExpiringMap::new(AUTHORS, AUTHOR_AGE),
+            rate,
         }
     }
 
     pub(super) fn expire(&mut self, now: Now) {
-        self.authors.expire(now);
-        self.banned.expire(now);
-    }
-}
-
-impl Mesh {
-    /// Whether a broadcast is within its author's rate, before its signature is checked.
-    pub fn is_within_rate(&self, now: Now, origin: PeerId) -> bool {
-        let author = self.rates.authors.get(&origin);
-        author.is_none_or(|author| author.bucket.has(now, self.settings.rate))
+        self.by_address.expire(now);
     }
 
-    /// Counts a message of an author; whether it is taken. What was asked for is not counted.
+    /// Whether another broadcast of this author is within its rate.
+    pub(super) fn is_within_rate(&self, now: Now, origin: PeerId) -> bool {
+        let author = self.by_address.get(&origin);
+        author.is_none_or(|author| author.bucket.has(now, self.rate))
+    }
+
+    /// Counts a message of an author, unless we asked for it. Whether it is taken.
     pub(super) fn admit(&mut self, now: Now, message: &Signed, asked: bool) -> bool {
-        let rate = self.settings.rate;
-        let authors = &mut self.rates.authors;
-        if authors.get(&message.origin).is_none() {
+        if self.by_address.get(&message.origin).is_none() {
             let author = Author {
-                bucket: TokenBucket::full(now, rate),
+                bucket: TokenBucket::full(now, self.rate),
                 window: Window::new(message.epoch),
             };
-            authors.insert(now, message.origin, author);
+            self.by_address.insert(now, message.origin, author);
         }
-        let Some(author) = authors.get_mut(&message.origin) else {
+        let Some(author) = self.by_address.get_mut(&message.origin) else {
             return false;
         };
-        (asked || author.bucket.take(now, rate))
+        (asked || author.bucket.take(now, self.rate))
             && author.window.accept(message.epoch, message.sequence)
-    }
-
-    /// A message above its author's rate: the author's neighbours hold it to account, others cannot
-    /// tell.
-    pub(super) fn on_excess(&mut self, now: Now, link: LinkId, origin: PeerId) {
-        self.counters.rejected += 1;
-        if self.up_peer(link) == Some(origin) {
-            self.penalize(now, link, EXCESS);
-        }
-    }
-
-    /// A neighbour did what it must not.
-    pub(super) fn penalize(&mut self, now: Now, id: LinkId, points: f32) {
-        let Some(link) = self.links.get_mut(&id) else {
-            return;
-        };
-        let forgiven = now.saturating_sub(link.scored).as_secs_f32();
-        link.score = (link.score - forgiven).max(0.0) + points;
-        link.scored = now;
-        if link.score >= LIMIT {
-            let peer = link.peer;
-            self.ban(now, peer);
-            self.close_link(now, id, Some(Reason::Protocol));
-        }
-    }
-
-    pub(super) fn ban(&mut self, now: Now, peer: PeerId) {
-        self.rates.banned.insert(now, peer, ());
-    }
-
-    /// Whether this peer is not taken as a neighbour.
-    pub fn is_banned(&self, peer: PeerId) -> bool {
-        self.rates.banned.contains(&peer)
-    }
-
-    pub(super) fn expire_bans(&mut self, now: Now) {
-        self.rates.banned.expire(now);
     }
 }
 
