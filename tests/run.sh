@@ -43,6 +43,8 @@ cargo fmt --all --check
 
 step 'lints'
 cargo clippy --workspace --all-targets --locked -- -D warnings
+# As the library is without the feature `compat`, which other packages turn on.
+cargo clippy -p easypeers --all-targets --locked -- -D warnings
 
 step 'unit, property and integration tests'
 cargo test --workspace --locked

@@ -55,7 +55,7 @@ else
   export RUSTC=/usr/bin/rustc
 fi
 CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_LINKER=${linker:-rust-lld} \
-  cargo rustc --locked -p easypeers --lib --crate-type cdylib --profile wasm --target "$target" \
+  cargo rustc --locked -p easypeers --features compat --lib --crate-type cdylib --profile wasm --target "$target" \
   -Z build-std=std,panic_abort -Z build-std-features=optimize_for_size
 
 made=$tools/made

@@ -1,9 +1,10 @@
-//! The peer for JavaScript, as thin as can be: `peer/js/easypeers.mjs` makes the API of it that a
-//! page sees. In come plain values and an object of options, out come promises and calls of one listener.
+//! The peer for JavaScript, as thin as possible: `peer/js/easypeers.mjs` turns it into the API that a
+//! page sees. It takes plain values and an object of options, and returns promises and calls of one
+//! listener.
 //!
-//! A panic ends the peer as a trap without words.
+//! A panic is a trap without a message, which ends the peer.
 //!
-//! Made for a page or a worker with `RTCPeerConnection`. Everything runs on its event loop.
+//! Runs in a page or a worker with `RTCPeerConnection`, on its event loop.
 
 use std::future::Future;
 use std::str::FromStr;
@@ -22,7 +23,7 @@ use crate::{
     Status, rt,
 };
 
-/// Options as the wrapper hands them over: checked for their types there, for their values here.
+/// Options as the wrapper passes them. It has checked their types; their values are checked here.
 struct WebOptions(Object);
 
 impl WebOptions {
@@ -36,7 +37,7 @@ impl WebOptions {
     }
 
     fn number(&self, name: &str) -> Option<u32> {
-        // Whole and in range, says the wrapper.
+        // The wrapper has checked that it is whole and in range.
         self.get(name)?.as_f64().map(|number| number as u32)
     }
 
@@ -69,11 +70,13 @@ impl WebOptions {
                 .map_or(defaults.max_peers, |number| number as usize),
             timeout: self.milliseconds("timeout", defaults.timeout),
             identifier: self.id("identifier")?,
+            #[cfg(feature = "compat")]
             address: self.id("address")?,
             password: self.text("password"),
             ice_servers,
             relay_only: self.flag("relayOnly"),
             history: self.milliseconds("history", defaults.history),
+            #[cfg(feature = "compat")]
             compat: self.flag("compat"),
             identity: Some(identity),
             ..defaults
@@ -86,13 +89,14 @@ impl WebOptions {
 #[derive(Debug)]
 pub struct Peer {
     handle: Easypeers,
+    #[cfg(feature = "compat")]
     compat: bool,
 }
 
 #[wasm_bindgen]
 impl Peer {
     /// Joins the mesh of a topic. `seed` is an identity's, 32 bytes; `listener` is called with the
-    /// name of each event and what belongs to it.
+    /// name of each event and its value.
     ///
     /// # Errors
     /// An `Error` for options that cannot work.
@@ -104,8 +108,9 @@ impl Peer {
         listener: Function,
     ) -> Result<Peer, JsValue> {
         let options = WebOptions(options).read(identity(seed)?)?;
+        #[cfg(feature = "compat")]
         let compat = options.compat;
-        // In a page nothing of it waits.
+        // In a page, joining waits for nothing.
         let joined = Easypeers::join(topic, options).now_or_never();
         let handle = joined.ok_or_else(|| error("not ready"))?.map_err(error)?;
         let mut events = handle.events();
@@ -114,16 +119,20 @@ impl Peer {
                 tell(&listener, event);
             }
         });
-        Ok(Self { handle, compat })
+        Ok(Self {
+            handle,
+            #[cfg(feature = "compat")]
+            compat,
+        })
     }
 
-    /// Sends text or bytes to everybody; the message's id.
+    /// Sends text or bytes to every member; resolves to the message's id.
     pub fn broadcast(&self, data: &JsValue) -> Promise {
         let (handle, data) = (self.handle.clone(), read_data(data));
         promise(async move { Ok(handle.send(data).await?.to_string().into()) })
     }
 
-    /// Sends text or bytes to one member; its receipt.
+    /// Sends text or bytes to one member; resolves to its receipt.
     ///
     /// # Errors
     /// An `Error` for a malformed address.
@@ -141,10 +150,11 @@ impl Peer {
         self.handle.address().to_string()
     }
 
-    /// Goes by another address.
+    /// Takes another address.
     ///
     /// # Errors
     /// An `Error` for an address that this peer cannot have.
+    #[cfg(feature = "compat")]
     #[wasm_bindgen(js_name = setAddress)]
     pub fn set_address(&self, address: &str) -> Result<Promise, JsValue> {
         let address: PeerId = parse(address)?;
@@ -174,7 +184,7 @@ impl Peer {
     /// Moves to another swarm.
     ///
     /// # Errors
-    /// An `Error` for what is no infohash.
+    /// An `Error` for anything but an infohash.
     #[wasm_bindgen(js_name = setIdentifier)]
     pub fn set_identifier(&self, identifier: &str) -> Result<Promise, JsValue> {
         let (handle, identifier) = (self.handle.clone(), parse(identifier)?);
@@ -187,7 +197,7 @@ impl Peer {
         self.handle.max_peers()
     }
 
-    /// Keeps so many links.
+    /// Sets how many links are kept.
     #[wasm_bindgen(js_name = setMaxPeers)]
     pub fn set_max_peers(&self, max_peers: usize) -> Promise {
         let handle = self.handle.clone();
@@ -258,7 +268,7 @@ impl Peer {
         ])
     }
 
-    /// Cuts the link to a neighbour; whether there was one.
+    /// Cuts the link to a neighbour; resolves to whether there was one.
     ///
     /// # Errors
     /// An `Error` for a malformed address.
@@ -269,7 +279,7 @@ impl Peer {
         ))
     }
 
-    /// Leaves the trackers alone, or turns to them again at once.
+    /// Disconnects from the trackers, or connects to them again at once.
     #[wasm_bindgen(js_name = useTrackers)]
     pub fn use_trackers(&self, use_them: bool) -> Promise {
         let handle = self.handle.clone();
@@ -309,7 +319,7 @@ fn read_data(data: &JsValue) -> Data {
 }
 
 fn promise(work: impl Future<Output = Result<JsValue, SendError>> + 'static) -> Promise {
-    // Boxed, so that there is one kind of such a promise's task.
+    // Boxed: one kind of task for all promises.
     let work: LocalBoxFuture<'static, _> = Box::pin(work.map(|result| result.map_err(error)));
     future_to_promise(work)
 }

@@ -9,14 +9,15 @@ use tokio::sync::broadcast;
 
 use crate::model::Event;
 
-/// Events that wait for an application that does not read: enough for a burst of chat, little
-/// enough that large messages cannot fill the memory. More are lost, and counted to it.
+/// Events that wait for an application that does not read: enough for a burst of chat, and few
+/// enough that large messages cannot fill the memory. Any more are lost and counted in
+/// [`Event::Lagged`].
 pub const EVENT_QUEUE: usize = 256;
 
-/// The events from its making on. Ends when the peer is closed.
+/// The events from the moment it was made. Ends when the peer is closed.
 ///
-/// It holds at most [`EVENT_QUEUE`] events; who does not read in time gets
-/// [`Event::Lagged`] with the number of those that it lost.
+/// It holds at most [`EVENT_QUEUE`] events. An application that does not read in time gets
+/// [`Event::Lagged`] with the number of events that it missed.
 pub struct Events(Pin<Box<dyn Stream<Item = Event> + Send>>);
 
 impl Events {

@@ -1,4 +1,4 @@
-//! The library's surface: [`Easypeers`], a handle to a peer that runs in tasks of its own.
+//! The API of the library: [`Easypeers`], a handle to a peer that runs in tasks of its own.
 
 mod events;
 
@@ -18,7 +18,8 @@ use crate::model::{
     SendError, Stats, Status, TIMEOUTS, TrackerInfo, View,
 };
 
-/// Commands that wait for the peer; more are refused. Nobody waits for room: who did could be overtaken.
+/// Commands that wait for the peer. A full queue returns [`SendError::Busy`] instead of waiting,
+/// because waiting senders would lose their order.
 const COMMAND_QUEUE: usize = 4096;
 
 /// A peer in the mesh of a topic. Clones are handles to the same peer; it runs until
@@ -31,11 +32,11 @@ pub struct Easypeers {
 }
 
 impl Easypeers {
-    /// Starts a peer that joins the mesh of `topic`. Returns before it has met anybody: events
-    /// and [`status`](Self::status) tell. Must be called within a tokio runtime.
+    /// Starts a peer that joins the mesh of `topic`. Returns before it has a link: events and
+    /// [`status`](Self::status) report progress. Must be called within a tokio runtime.
     ///
     /// # Errors
-    /// [`JoinError`], for options that cannot work. An unreachable tracker is none.
+    /// [`JoinError`] for options that cannot work. An unreachable tracker is not an error.
     pub async fn join(topic: &str, mut options: Options) -> Result<Self, JoinError> {
         if !(MIN_MAX_PEERS..=MAX_MAX_PEERS).contains(&options.max_peers) {
             return Err(JoinError::MaxPeers(options.max_peers));
@@ -67,8 +68,8 @@ impl Easypeers {
     }
 
     /// Sends to every member of the mesh. Returns the message's id once it is on its way; with no
-    /// link yet, it waits up to 10 s for one. What is sent goes out in the order of the calls, more
-    /// precisely of the futures' first polls, whether or not the one before is awaited to its end.
+    /// link yet, it waits up to 10 s for one. Messages go out in the order of the calls, more
+    /// precisely of the futures' first polls, even if an earlier one is not awaited to its end.
     ///
     /// # Errors
     /// [`SendError`].
@@ -80,7 +81,7 @@ impl Easypeers {
     /// Sends to one member, sealed so that only it can read it, and waits for its receipt.
     ///
     /// # Errors
-    /// [`SendError`]. That the receiver cannot be reached is no error but a [`Receipt`].
+    /// [`SendError`]. A receiver that cannot be reached is a [`Receipt`], not an error.
     pub async fn send_to(
         &self,
         address: PeerId,
@@ -98,7 +99,7 @@ impl Easypeers {
         .await?
     }
 
-    /// Sends to several members, as [`send_to`](Self::send_to) does to one; receipts in the order
+    /// Sends to several members, as [`send_to`](Self::send_to) does to one. Receipts are in the order
     /// of `addresses`.
     ///
     /// # Errors
@@ -121,8 +122,8 @@ impl Easypeers {
         self.view(|view| view.address)
     }
 
-    /// Goes by another address: leaves, and joins again. Only in compatibility mode; the address of
-    /// the identity's keys is always taken.
+    /// Takes another address: leaves, and joins again. Works in compatibility mode only, except for
+    /// the address of the identity's keys.
     ///
     /// # Errors
     /// [`SendError::ForeignAddress`], [`SendError::Closed`].
@@ -147,7 +148,7 @@ impl Easypeers {
         self.view(|view| view.identifier)
     }
 
-    /// Leaves this swarm for another, of which only the infohash is known.
+    /// Leaves this swarm and joins another, given by its infohash.
     ///
     /// # Errors
     /// [`SendError::Closed`].
@@ -156,13 +157,13 @@ impl Easypeers {
             .await
     }
 
-    /// Links that this peer keeps.
+    /// The number of links that this peer keeps.
     #[must_use]
     pub fn max_peers(&self) -> usize {
         self.view(|view| view.max_peers)
     }
 
-    /// Keeps so many links from now on, at least [`MIN_MAX_PEERS`] and at most [`MAX_MAX_PEERS`].
+    /// Sets the number of links to keep, at least [`MIN_MAX_PEERS`] and at most [`MAX_MAX_PEERS`].
     ///
     /// # Errors
     /// [`SendError::Closed`].
@@ -178,7 +179,7 @@ impl Easypeers {
         self.view(|view| view.timeout)
     }
 
-    /// Announces in this interval from now on, unless the tracker asks for another; at least 1 s, at
+    /// Sets the time between two announces, unless the tracker asks for another. At least 1 s, at
     /// most 1 h.
     ///
     /// # Errors
@@ -189,8 +190,8 @@ impl Easypeers {
             .await
     }
 
-    /// Cuts the link to this neighbour, as a failing network would: neither side is told why, and
-    /// both look for another. Whether there was such a link.
+    /// Cuts the link to this neighbour as a failing network would: neither side learns why, and both
+    /// look for another link. Returns whether there was such a link.
     ///
     /// # Errors
     /// [`SendError::Closed`].
@@ -198,8 +199,8 @@ impl Easypeers {
         self.ask(|reply| Command::Disconnect { peer, reply }).await
     }
 
-    /// Leaves the trackers alone from now on, or turns to them again, at once. The mesh keeps itself
-    /// up meanwhile.
+    /// Disconnects from all trackers, or connects to them again, at once. The mesh does not need them
+    /// to keep its links.
     ///
     /// # Errors
     /// [`SendError::Closed`].
@@ -208,7 +209,7 @@ impl Easypeers {
             .await
     }
 
-    /// How well this peer is connected, and why.
+    /// How well this peer is connected, with the reason.
     #[must_use]
     pub fn status(&self) -> Status {
         self.view(|view| view.status.clone())
@@ -223,7 +224,7 @@ impl Easypeers {
     /// The neighbours.
     #[must_use]
     pub fn peers(&self) -> Vec<PeerInfo> {
-        // An idle mesh writes its view seldom.
+        // The view of an idle mesh may be old.
         self.view(|view| {
             let mut peers = view.peers.clone();
             let age = view.written.now();
@@ -234,7 +235,7 @@ impl Easypeers {
         })
     }
 
-    /// The trackers, and how each of them does.
+    /// The trackers, with the state of each.
     #[must_use]
     pub fn trackers(&self) -> Vec<TrackerInfo> {
         self.view(|view| view.trackers.clone())
@@ -246,7 +247,7 @@ impl Easypeers {
         self.view(|view| view.stats.clone())
     }
 
-    /// Says goodbye to neighbours and trackers and ends; at most about 2 s.
+    /// Says goodbye to neighbours and trackers and ends. Takes at most about 2 s.
     pub async fn close(&self) {
         let (reply, done) = oneshot::channel();
         if self.commands.send(Command::Close { reply }).await.is_ok() {
@@ -269,7 +270,7 @@ impl Easypeers {
     }
 
     fn view<T>(&self, read: impl FnOnce(&View) -> T) -> T {
-        // A writer never panics while it holds the lock; if one did, the old view is still whole.
+        // A writer does not panic while it holds the lock. If one did, the old view would be intact.
         read(
             &self
                 .view

@@ -22,13 +22,13 @@ use easypeers_core::session::{Channel, Credentials, Session, SessionError, Sessi
 /// Time for the handshakes.
 const ADMISSION: Duration = Duration::from_secs(25);
 
-/// Silence of ours before a keep-alive (BEP 3 peers expect one within two minutes).
+/// Time without writing before a keep-alive is sent (BEP 3 peers expect one within two minutes).
 const KEEP_ALIVE: Duration = Duration::from_secs(55);
 
-/// A neighbour that does not take 16 KiB in this time is closed.
+/// The link to a neighbour that does not take 16 KiB in this time is closed.
 const STALL: Duration = Duration::from_secs(10);
 
-/// What a link tells the node.
+/// What a link's task reports to the loop.
 #[derive(Debug)]
 pub(super) enum FromLink {
     Admitted {
@@ -65,7 +65,7 @@ impl Traffic {
     }
 }
 
-/// Everything a link task is given.
+/// Everything that a link's task needs.
 #[derive(Debug)]
 pub(super) struct LinkTask {
     pub(super) id: LinkId,
@@ -76,10 +76,10 @@ pub(super) struct LinkTask {
     pub(super) limits: Limits,
 }
 
-/// How long what has arrived on a closed link is read: the node may be busy.
+/// Time to read what arrived on a link before it was closed, because the loop may be busy.
 const LAST_WORDS: Duration = Duration::from_secs(10);
 
-/// How fast a neighbour is read.
+/// Limits how fast a neighbour is read.
 struct Throttle {
     clock: Clock,
     limits: Limits,
@@ -98,7 +98,7 @@ impl Throttle {
         }
     }
 
-    /// Counts what was read, and waits until it is made up for.
+    /// Counts what was read, and waits if it exceeds the rates.
     async fn pass(&mut self, frames: u16, bytes: usize) {
         let now = self.clock.now();
         let frames = (self.frames).charge(now, self.limits.link_frames, frames.into());
@@ -122,7 +122,7 @@ enum Wrote {
 }
 
 impl LinkTask {
-    /// Runs until the link is closed by either side; [`FromLink::Closed`] is the last thing told.
+    /// Runs until the link is closed by either side. [`FromLink::Closed`] is the last report.
     pub(super) async fn run(self, link: Link) {
         let channel = Channel {
             role: link.role(),
@@ -136,13 +136,13 @@ impl LinkTask {
             closed = &mut read => closed,
             wrote = self.write(&sender) => match wrote {
                 Wrote::All | Wrote::Stalled => None,
-                // The other side has closed. What it said before is still here, and read to its end.
+                // The other side has closed. What it sent before is still read.
                 Wrote::Refused => rt::timeout(LAST_WORDS, &mut read).await.flatten(),
             },
         };
         drop(read);
         if closed.is_some() {
-            // What is still to be said, such as a goodbye, has a chance to arrive.
+            // Frames that still wait, such as a goodbye, have a chance to arrive.
             self.outbox.close();
             rt::timeout(Duration::from_secs(1), self.write(&sender)).await;
         }
@@ -235,13 +235,13 @@ impl LinkTask {
         Wrote::All
     }
 
-    /// The node takes its time, and so the neighbour must: nothing is read meanwhile.
+    /// Waits if the loop is busy. Nothing is read meanwhile, so the neighbour waits too.
     async fn tell(&self, event: FromLink) {
         let _ = self.events.send((self.id, event)).await;
     }
 }
 
-/// What is written next: what waits, or after a long silence a keep-alive. `None` at the end.
+/// The next bytes to write: frames that wait, or a keep-alive after a long silence. `None` at the end.
 async fn next(outbox: &Outbox) -> Option<Vec<u8>> {
     match rt::timeout(KEEP_ALIVE, outbox.take()).await {
         Some(batch) => batch,

@@ -1,5 +1,5 @@
-//! What waits to be written to a neighbour. Bounded: a slow neighbour loses what matters least, and
-//! never control, acknowledgements or direct messages.
+//! Frames that wait to be written to a neighbour. Bounded: a slow neighbour loses what matters least.
+//! Control frames, acknowledgements and direct messages are never dropped for others.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -13,14 +13,14 @@ use easypeers_core::message::Class;
 /// Most frames that wait.
 const MAX_FRAMES: usize = 512;
 
-/// Most bytes that wait, one frame excepted that finds the queue empty.
+/// Most bytes that wait. An empty queue takes a frame of any size.
 const MAX_BYTES: usize = 1 << 20;
 
-/// Control that waits on top of the limits: as much again. A neighbour that leaves even that is
-/// closed by the writer's own deadline long before.
+/// Control frames may fill the queue up to this many times its limits. The writer's deadline closes
+/// a neighbour that reads so slowly long before that.
 const CONTROL_FACTOR: usize = 2;
 
-/// What is taken to be written at once: one message of the channel.
+/// Bytes that are written at once: one message of the channel.
 const BATCH: usize = 16 * 1024;
 
 #[derive(Debug)]
@@ -49,7 +49,7 @@ struct Queue {
     number: u8,
 }
 
-/// The queue of one link, shared by its writer and by whoever sends.
+/// The queue of one link, shared by the link's task and the loop.
 #[derive(Debug, Default)]
 pub(super) struct Outbox {
     queue: Mutex<Queue>,
@@ -69,7 +69,7 @@ impl Outbox {
         }
     }
 
-    /// Queues a frame; how many messages were dropped to make room, itself included.
+    /// Queues a frame. Returns how many messages were dropped to make room, this one included.
     #[must_use]
     pub(super) fn push(&self, class: Class, frame: Arc<[u8]>) -> u64 {
         self.push_item(class, Item::Extended(frame))
@@ -98,13 +98,13 @@ impl Outbox {
         dropped
     }
 
-    /// Nothing is queued from now on; what waits is still written.
+    /// Queues nothing from now on. What waits is still written.
     pub(super) fn close(&self) {
         self.lock().closed = true;
         self.changed.notify_one();
     }
 
-    /// The next bytes to write, once there are any; `None` when it is closed and empty.
+    /// The next bytes to write, once there are any. `None` when the outbox is closed and empty.
     pub(super) async fn take(&self) -> Option<Vec<u8>> {
         loop {
             {
@@ -134,7 +134,7 @@ impl Queue {
             && (self.items.len() >= MAX_FRAMES * factor || self.bytes + more > MAX_BYTES * factor)
     }
 
-    /// What is dropped first: of the lowest class, the oldest.
+    /// What is dropped first: the oldest of the lowest class.
     fn least(&self) -> Option<(usize, Class)> {
         let classes = self.items.iter().map(|(class, _)| *class).enumerate();
         classes.min_by_key(|(at, class)| (*class, *at))
@@ -157,7 +157,7 @@ impl Queue {
             match item {
                 Item::Raw(bytes) => batch.extend_from_slice(&bytes),
                 Item::Extended(frame) => {
-                    // Every frame that we make is below the limit of a message.
+                    // Every frame that this peer makes is below the limit of a message.
                     let written = write_extended(self.number, &frame, &mut batch);
                     debug_assert!(written.is_ok());
                 }

@@ -1,4 +1,4 @@
-//! Large direct messages: their parts, each sealed and acknowledged alone, put together here.
+//! Puts large direct messages together. Each of their parts is sealed and acknowledged on its own.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -17,7 +17,7 @@ const GROUPS_EACH: usize = 4;
 /// Bytes of unfinished messages at once: four of the largest.
 const BYTES: usize = 64 << 20;
 
-/// Without a new part for so long, a message is given up.
+/// A message is given up when no new part arrives for this long.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 #[derive(Debug)]
@@ -42,7 +42,7 @@ pub(super) enum Added {
     Kept,
     /// The message is whole.
     Whole(Vec<u8>),
-    /// There is no room, or it contradicts the others: not to be acknowledged.
+    /// There is no room, or it contradicts the others. It must not be acknowledged.
     Refused,
 }
 

@@ -1,15 +1,16 @@
 //! Links: one ordered, reliable WebRTC data channel between two peers, used as a byte stream.
 //!
-//! In go session descriptions and bytes; out come session descriptions, bytes and the news that the
-//! other side fell silent or left. A [`Transport`] makes links, [`PendingOffer`] and
-//! [`PendingAnswer`] are links that wait for the other side, a [`Link`] is open. `native` has them
-//! over the crate `webrtc`, `browser` over the page's `RTCPeerConnection`.
+//! A [`Transport`] makes session descriptions: a [`PendingOffer`] or a [`PendingAnswer`], which waits
+//! for the other side and becomes an open [`Link`]. A link sends and receives bytes, and reports when
+//! the other side stops answering. `native` uses the crate `webrtc`, `browser` the page's
+//! `RTCPeerConnection`.
 //!
 //! Invariants:
-//! - Descriptions are complete (no trickle) and those of others are checked before they are parsed.
-//! - Whatever is dropped is closed: no socket, task or buffer outlives the value that stood for it.
-//! - Both directions are bounded: a sender waits; a reader that does not read slows the other side,
-//!   or, in a page, which cannot, loses the link.
+//! - Descriptions are complete (no trickle). Those from other peers are checked before the WebRTC
+//!   stack parses them.
+//! - Dropping a value closes what it owns: no socket, task or buffer outlives it.
+//! - Both directions are bounded. A sender waits. A reader that is too slow makes the other side
+//!   wait; in a page, which cannot do that, it loses the link.
 //!
 //! Sources: RFC 8831 (data channels), RFC 8839 (ICE in SDP), RFC 8841 (SCTP in SDP), RFC 8445 (ICE).
 
@@ -30,13 +31,9 @@ use std::time::Duration;
 use easypeers_proto::crypto::admission::Role;
 
 #[cfg(target_family = "wasm")]
-pub(crate) use self::browser::{
-    Link, LinkReceiver, LinkSender, PendingAnswer, PendingOffer, Transport,
-};
+pub use self::browser::{Link, LinkReceiver, LinkSender, PendingAnswer, PendingOffer, Transport};
 #[cfg(not(target_family = "wasm"))]
-pub(crate) use self::native::{
-    Link, LinkReceiver, LinkSender, PendingAnswer, PendingOffer, Transport,
-};
+pub use self::native::{Link, LinkReceiver, LinkSender, PendingAnswer, PendingOffer, Transport};
 pub use crate::model::{IceServer, LinkError, SdpError};
 #[cfg(not(target_family = "wasm"))]
 pub use crate::model::{ParsePortsError, UdpPorts};
@@ -44,67 +41,68 @@ pub use crate::model::{ParsePortsError, UdpPorts};
 /// Longest message sent. Every implementation takes 16 KiB (RFC 8831, section 6.6).
 const MAX_PIECE: usize = 16 * 1024;
 
-/// Bytes unacknowledged above which sending waits: covers 20 MB/s at 12 ms, 5 MB/s at 50 ms.
+/// Unacknowledged bytes above which sending waits: enough for 20 MB/s at 12 ms or 5 MB/s at 50 ms.
 const HIGH_WATER: usize = 256 * 1024;
 
-/// Bytes unacknowledged below which sending goes on.
+/// Unacknowledged bytes below which sending continues.
 const LOW_WATER: usize = 64 * 1024;
 
-/// Time for what was sent to be acknowledged before a close.
+/// Time to wait for acknowledgements before closing.
 const FLUSH: Duration = Duration::from_secs(1);
 
-/// Time for candidates after the first one: a STUN server that answers does so in 0.3 s or less,
-/// one that does not would hold the description back for 10 s.
+/// Time for more candidates after the first one. A STUN server that answers does so within 0.3 s.
+/// One that does not answer would delay the description by 10 s.
 const GATHER: Duration = Duration::from_millis(1500);
 
 /// Time for the first candidate, which may have to come from a TURN server.
 const FIRST_CANDIDATE: Duration = Duration::from_secs(6);
 
-/// Time for the channel to open once both descriptions are there. A wrong fingerprint gives no
-/// event at all, so this is what ends such an attempt.
+/// Time for the channel to open once both descriptions are known. A wrong fingerprint causes no
+/// event, so only this deadline ends such an attempt.
 const OPEN: Duration = Duration::from_secs(25);
 
-/// The channel's name; nobody depends on it.
+/// The channel's name. Nothing depends on it.
 const LABEL: &str = "easypeers";
 
 /// How links are made.
 #[derive(Debug, Clone)]
-pub(crate) struct LinkOptions {
+pub struct LinkOptions {
     /// STUN and TURN servers.
-    pub(crate) ice_servers: Vec<IceServer>,
+    pub ice_servers: Vec<IceServer>,
     /// Whether to use relayed candidates only.
-    pub(crate) relay_only: bool,
-    /// Local addresses to use; empty for those of every interface.
+    pub relay_only: bool,
+    /// Local addresses to use. Empty: those of every interface.
     #[cfg(not(target_family = "wasm"))]
-    pub(crate) bind: Vec<IpAddr>,
+    pub bind: Vec<IpAddr>,
     /// Local UDP ports to use.
     #[cfg(not(target_family = "wasm"))]
-    pub(crate) udp_ports: UdpPorts,
-    /// Addresses told to others in place of our own of the same family.
+    pub udp_ports: UdpPorts,
+    /// Addresses told to other peers in place of our own of the same family.
     #[cfg(not(target_family = "wasm"))]
-    pub(crate) public_addresses: Vec<IpAddr>,
-    /// Longest message taken from the other side, in bytes: 16,384, or 262,144 for an original.
+    pub public_addresses: Vec<IpAddr>,
+    /// Longest message taken from the other side, in bytes: 16,384, or 262,144 for peers of
+    /// Easypeers 1.
     #[cfg(not(target_family = "wasm"))]
-    pub(crate) max_message: u32,
+    pub max_message: u32,
 }
 
-/// What a link tells.
+/// What a link reports.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum LinkEvent {
-    /// A message of the other side: the next bytes of the stream.
+pub enum LinkEvent {
+    /// The next bytes of the stream from the other side.
     Data(Vec<u8>),
-    /// The other side stopped answering; time to ask whether it is there.
+    /// The other side stopped answering. It may be gone.
     Suspect,
     /// It answers again.
     Recovered,
 }
 
-/// What a session description exchange came to.
+/// The result of exchanging session descriptions.
 #[derive(Debug, Clone, Copy)]
 struct Terms {
     role: Role,
     local_fingerprint: [u8; 32],
     remote_fingerprint: [u8; 32],
-    /// Longest message that the other side takes, in bytes.
+    /// Longest message that the other side accepts, in bytes.
     remote_max_message: usize,
 }

@@ -1,9 +1,10 @@
-//! Session descriptions. In goes a description from a tracker or a peer, out comes a version of it
-//! that the WebRTC stack can be given, with the facts that we need, or the reason why not.
+//! Checks session descriptions of other peers, and turns them into text that the WebRTC stack can
+//! safely parse.
 //!
-//! The stack takes thousands of candidates and nonsense ports; so nothing reaches it unchecked.
-//! Candidates that it cannot use (TCP, names such as `.local`, addresses of many hosts) are left
-//! out, not refused: browsers list them.
+//! The stack accepts thousands of candidates and invalid ports, so nothing reaches it unchecked.
+//! Candidates that it cannot use (TCP, names such as `.local`, multicast addresses) are left out and
+//! do not make a description invalid, because browsers list them.
+//!
 //! Sources: RFC 8866 (SDP), RFC 8839 (ICE in SDP), RFC 8841 (SCTP), RFC 8122 (fingerprint).
 
 use std::net::{IpAddr, SocketAddr};
@@ -12,10 +13,10 @@ use data_encoding::HEXLOWER_PERMISSIVE;
 
 use crate::model::{MAX_CANDIDATES, MAX_SDP, SdpError};
 
-/// A peer that takes less a message would cost us more in headers than in data.
+/// Smallest limit for messages that is accepted. With less, headers would cost more than data.
 const MIN_MESSAGE: u64 = 1024;
 
-/// What a peer takes that does not say (RFC 8841, section 6.1).
+/// The limit of a peer that does not name one (RFC 8841, section 6.1).
 const DEFAULT_MESSAGE: u64 = 64 * 1024;
 
 /// Who takes the first step of the DTLS handshake.
@@ -23,7 +24,7 @@ const DEFAULT_MESSAGE: u64 = 64 * 1024;
 pub(super) enum Setup {
     Active,
     Passive,
-    /// Leaves it to the other side; in offers only.
+    /// Leaves the choice to the other side; in offers only.
     ActPass,
 }
 
@@ -35,7 +36,7 @@ pub(super) struct Description {
     pub(super) fingerprint: [u8; 32],
     pub(super) ufrag: String,
     pub(super) setup: Setup,
-    /// Longest message that this side takes, in bytes.
+    /// Longest message that the describing side accepts, in bytes.
     pub(super) max_message: usize,
 }
 
@@ -46,7 +47,7 @@ pub(super) enum Kind {
     Answer,
 }
 
-/// What the lines said so far.
+/// What was read so far.
 #[derive(Default)]
 struct Reading {
     text: String,
@@ -84,7 +85,7 @@ impl Description {
 }
 
 impl Reading {
-    /// Takes a line; whether the stack shall have it.
+    /// Reads a line. Returns whether the stack should get it.
     fn line(&mut self, line: &str) -> Result<bool, SdpError> {
         let mut bytes = line.bytes();
         let shaped = bytes.next().is_some_and(|kind| kind.is_ascii_lowercase())
@@ -201,7 +202,8 @@ pub(super) fn read_fingerprint(value: &str) -> Option<[u8; 32]> {
     pairs.next().is_none().then_some(bytes)
 }
 
-/// ICE characters, a minimum length, at most 256, and the same wherever it stands.
+/// Takes an ICE user fragment or password: ICE characters, a minimum length, at most 256, and the
+/// same value wherever it is repeated.
 fn set_credential(slot: &mut Option<String>, value: &str, min: usize) -> Result<(), SdpError> {
     let allowed = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'+' || byte == b'/';
     let good = (min..=256).contains(&value.len()) && value.bytes().all(allowed);
@@ -288,7 +290,7 @@ fn is_host(text: &str) -> bool {
         || (1..=255).contains(&text.len()) && text.bytes().all(name) && !text.starts_with('.')
 }
 
-/// The addresses of our own host candidates.
+/// The addresses of the host candidates in our own description.
 pub(super) fn own_hosts(sdp: &str) -> Vec<SocketAddr> {
     let hosts = sdp.lines().filter_map(own_candidate);
     hosts.filter_map(|candidate| candidate.host()).collect()
@@ -298,8 +300,8 @@ fn own_candidate(line: &str) -> Option<Candidate<'_>> {
     Candidate::read(line.strip_prefix("a=candidate:")?)
 }
 
-/// Replaces the addresses of our own host candidates by those that others shall be told, and leaves
-/// out the candidates for RTCP, which the stack lists though a data channel has none.
+/// Replaces the addresses of our own host candidates by those that other peers should use. Leaves
+/// out the candidates for RTCP, which the stack lists although a data channel has none.
 pub(super) fn rewrite_own(sdp: &str, told: impl Fn(SocketAddr) -> SocketAddr) -> String {
     let mut text = String::with_capacity(sdp.len());
     for line in sdp.lines() {

@@ -14,13 +14,13 @@ use super::options::{MAX_MAX_PEERS, MIN_MAX_PEERS};
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum JoinError {
-    /// Out of range.
+    /// `max_peers` is out of range.
     #[error("max_peers is {0}; it must be from {MIN_MAX_PEERS} to {MAX_MAX_PEERS}")]
     MaxPeers(usize),
-    /// No tracker and so nobody to meet.
+    /// Without a tracker the peer would meet nobody.
     #[error("no tracker given")]
     NoTracker,
-    /// The password is none.
+    /// The password is empty.
     #[error(transparent)]
     Password(#[from] TopicError),
     /// An address that is not that of the identity's keys, outside compatibility mode.
@@ -32,23 +32,23 @@ pub enum JoinError {
     Link(#[from] LinkError),
 }
 
-/// Why a message was not sent, or a setting not taken.
+/// Why a message was not sent, or a setting not changed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum SendError {
-    /// [`Easypeers::close`] was called.
+    /// `Easypeers::close` was called.
     #[error("the peer is closed")]
     Closed,
     /// Larger than [`MAX_MESSAGE`].
     #[error("message of {0} bytes is larger than {MAX_MESSAGE} bytes")]
     TooLong(usize),
-    /// Nobody to send to, or ourselves.
+    /// The receiver is this peer itself.
     #[error("a message to this peer itself cannot be sent")]
     ToSelf,
     /// No link came up in time.
     #[error("no link to any peer: {0}")]
     NotConnected(String),
-    /// More broadcasts wait for [`Options::rate`] than are kept waiting.
+    /// Too many broadcasts wait for their turn under [`Limits::author`](super::options::Limits).
     #[error("sending faster than the swarm takes")]
     TooFast,
     /// A peer of Easypeers 1 takes only short texts.
@@ -59,7 +59,7 @@ pub enum SendError {
     #[cfg(feature = "compat")]
     #[error("the address {0} does not belong to this peer's keys")]
     ForeignAddress(PeerId),
-    /// Too much is waiting already, or was asked at once.
+    /// Too many messages or commands are waiting already.
     #[error("too many messages are waiting to be sent")]
     Busy,
 }

@@ -1,4 +1,4 @@
-//! What an application hears from a mesh.
+//! Messages, events and states that an application gets.
 
 use std::fmt;
 use std::sync::Arc;
@@ -20,7 +20,7 @@ pub enum Data {
 }
 
 impl Data {
-    /// The bytes; of a text, its UTF-8.
+    /// The bytes. For a text, its UTF-8.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8] {
         match self {
@@ -80,36 +80,36 @@ pub struct Message {
     pub id: MessageId,
     /// Its author. Proven by a signature when `verified`.
     pub from: PeerId,
-    /// What it says.
+    /// Its content.
     pub data: Data,
     /// Sent to this peer alone, and sealed for it.
     pub direct: bool,
-    /// Whether the signature of `from` was checked. `false` only in compatibility mode, for what
-    /// comes from peers of Easypeers 1: anybody may have written it.
+    /// Whether the signature of `from` was checked. `false` only with the feature `compat`, for
+    /// messages of Easypeers 1: anyone may have written them.
     pub verified: bool,
-    /// Links that it came along; 1 from a neighbour.
+    /// How many links it travelled along; 1 from a neighbour.
     pub hops: u32,
-    /// Milliseconds since 1970 when it was sent, by its author's clock; of an original, which does
-    /// not say, when it came.
+    /// When it was sent, in milliseconds since 1970 by its author's clock. A message of Easypeers 1
+    /// does not say; for it, when it arrived.
     pub time_ms: u64,
 }
 
-/// How well a peer is in its mesh.
+/// How well a peer is connected to its mesh.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum State {
-    /// No link yet, and something is being tried.
+    /// No link yet; the peer is trying.
     Connecting,
-    /// Links enough: half of `max_peers`, or as many as there are others.
+    /// Enough links: half of `max_peers`, or one to every other peer.
     Joined,
-    /// Some links, fewer than wanted, or no tracker.
+    /// Fewer links than that, or no tracker.
     Degraded,
     /// No link and no tracker.
     Offline,
 }
 
 impl State {
-    /// The state in a word: `connecting`, `joined`, `degraded`, `offline`.
+    /// The state in one word: `connecting`, `joined`, `degraded`, `offline`.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -135,9 +135,9 @@ pub struct Status {
     pub state: State,
     /// Why, in words: `2 of 6 links, no tracker reached: connection refused, retrying in 8 s`.
     pub reason: String,
-    /// Links that are up.
+    /// Number of links that are up.
     pub links: usize,
-    /// Trackers that are connected.
+    /// Number of trackers that are connected.
     pub trackers: usize,
 }
 
@@ -153,31 +153,31 @@ pub enum Event {
     Message(Message),
     /// The state or its reason changed.
     State(Status),
-    /// So many events or messages were lost, since the application or a neighbour was too slow.
+    /// This many events or messages were lost because the application or a neighbour was too slow.
     Lagged(u64),
 }
 
-/// How a direct message ended.
+/// What became of a direct message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Receipt {
     /// The receiver opened it and said so.
     Delivered {
-        /// Links that it went along.
+        /// How many links it travelled along.
         hops: u32,
         /// From sending to acknowledgement.
         rtt: Duration,
     },
-    /// No member of the mesh has this address, or none that can be reached.
+    /// No member with this address can be reached.
     Unreachable,
     /// No acknowledgement in time. It may have arrived.
     Timeout,
-    /// Given to a neighbour of Easypeers 1, which acknowledges nothing.
+    /// Given to a neighbour of Easypeers 1, which does not acknowledge.
     Sent,
 }
 
 impl Receipt {
-    /// The result in a word: `delivered`, `unreachable`, `timeout`, `sent`.
+    /// The result in one word: `delivered`, `unreachable`, `timeout`, `sent`.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {

@@ -1,4 +1,4 @@
-//! What can go wrong with a link, in words for a user.
+//! What can go wrong with a link, for users.
 
 use std::io;
 use std::net::IpAddr;
@@ -39,7 +39,7 @@ pub enum SdpError {
     Attribute,
 }
 
-/// Why a link was not made or is no longer of use.
+/// Why a link was not made or has failed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum LinkError {
@@ -51,7 +51,7 @@ pub enum LinkError {
         /// What is wrong with it.
         reason: &'static str,
     },
-    /// None of the UDP ports asked for is free.
+    /// None of the requested UDP ports is free.
     #[error("no UDP port to use on {address}")]
     Port {
         /// The local address.
@@ -59,7 +59,7 @@ pub enum LinkError {
         /// What the system said.
         source: io::Error,
     },
-    /// An address that was asked for is none of this host's.
+    /// A requested address does not belong to this host.
     #[error("cannot use the address {address}")]
     Address {
         /// The address.
@@ -70,13 +70,13 @@ pub enum LinkError {
     /// This host has no network address that can be used.
     #[error("no network address to use")]
     NoAddress,
-    /// Relayed candidates only are asked for, and there is no TURN server.
+    /// Only relayed candidates may be used, and there is no TURN server.
     #[error("links through a relay only, but no TURN server given")]
     NoRelay,
     /// The other side's session description is refused.
     #[error("session description refused: {0}")]
     Sdp(#[from] SdpError),
-    /// No candidate was found to tell the other side, as with relayed ones only.
+    /// No candidate was found, for example because only relayed ones may be used.
     #[error("no ICE candidate found: no TURN server answered, or none took the credential")]
     NoCandidate,
     /// The other side did not open the channel in time.
@@ -85,7 +85,7 @@ pub enum LinkError {
     /// ICE or DTLS failed.
     #[error("connection failed")]
     Failed,
-    /// The other side opened a channel that is unordered, or a second one.
+    /// The other side opened an unordered channel, or a second one.
     #[error("other side opened a channel of the wrong kind")]
     Channel,
     /// This browser has no WebRTC, or it is switched off.

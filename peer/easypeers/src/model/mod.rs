@@ -1,5 +1,5 @@
-//! The types of the API, which the handle and the driver share. They depend on nothing else in this
-//! crate but the clock.
+//! The types of the API, which the handle and the driver share. In this crate they
+//! depend on the clock only.
 
 mod error;
 mod event;

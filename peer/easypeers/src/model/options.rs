@@ -1,4 +1,4 @@
-//! How a peer joins.
+//! The options of a peer, with their defaults and limits.
 
 #[cfg(not(target_family = "wasm"))]
 use std::net::IpAddr;
@@ -16,23 +16,23 @@ use super::tracker_url::TrackerUrl;
 #[cfg(not(target_family = "wasm"))]
 use super::udp_ports::UdpPorts;
 
-/// The tracker of a peer that is told no other: one that runs here.
+/// The default tracker: one on this host.
 pub const DEFAULT_TRACKER: &str = "ws://localhost:3000";
 
-/// Links that a peer keeps unless told otherwise.
+/// Links that a peer keeps by default.
 pub const DEFAULT_MAX_PEERS: usize = 6;
 
-/// Fewest links that make a mesh: with one, every second peer would cut it in two.
+/// Fewest links that make a mesh: with one each, peers would only form pairs.
 pub const MIN_MAX_PEERS: usize = 2;
 
-/// Most links. A message is sent along each of them.
+/// Most links. Each of them costs a copy of every message.
 pub const MAX_MAX_PEERS: usize = 64;
 
-/// Time between two announces unless told otherwise or by the tracker.
+/// Default time between two announces, unless the tracker asks for another.
 pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Shortest and longest time between two announces: a tracker is no place to poll, and forgets who is
-/// silent.
+/// Shortest and longest time between two announces. Announcing more often is a burden for a tracker,
+/// which forgets peers that announce less often.
 pub(crate) const TIMEOUTS: (Duration, Duration) =
     (Duration::from_secs(1), Duration::from_secs(3600));
 
@@ -43,20 +43,20 @@ pub enum IceServers {
     /// is on loopback or a private network.
     #[default]
     Auto,
-    /// Exactly these; an empty list is none.
+    /// Exactly these. An empty list means no server.
     Only(Vec<IceServer>),
 }
 
-/// What others may send, and this peer sends at most.
+/// How much other peers may send, and this peer sends at most.
 #[derive(Debug, Clone, Copy, PartialEq)]
 #[non_exhaustive]
 pub struct Limits {
-    /// Broadcasts of one author that are taken and passed on; default 20 a second and 100 at once.
-    /// All members of a swarm should have the same: what is above it is lost at the first that allows
-    /// less. What this peer sends beyond it waits.
+    /// Broadcasts of one author that are accepted and forwarded; default 20 a second and 100 at once.
+    /// All members of a swarm should use the same rate, because the first member with a lower one
+    /// drops what exceeds it. Broadcasts of this peer that exceed it wait.
     pub author: Rate,
-    /// Frames of one neighbour; default 1,000 a second and 2,000 at once. More are not read until it
-    /// is their time, so that it is the neighbour's queue that grows.
+    /// Frames of one neighbour; default 1,000 a second and 2,000 at once. More are read later, and
+    /// wait in the neighbour's queue until then.
     pub link_frames: Rate,
     /// Bytes of one neighbour; default 8 MiB a second and 16 MiB at once.
     pub link_bytes: Rate,
@@ -74,7 +74,7 @@ impl Default for Limits {
 }
 
 impl Limits {
-    /// None to speak of: for measuring, and for members who trust each other.
+    /// Practically no limits: for measurements, and for members that trust each other.
     #[must_use]
     pub const fn none() -> Self {
         const RATE: Rate = Rate::new(1e9, 1e9);
@@ -86,48 +86,48 @@ impl Limits {
     }
 }
 
-/// How a peer joins. Made by [`Options::default`], changed through the fields.
+/// The options of a peer. Start from [`Options::default`] and change the fields.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct Options {
     /// Links to keep, [`MIN_MAX_PEERS`] to [`MAX_MAX_PEERS`]; default 6.
     pub max_peers: usize,
-    /// Time between two announces, unless the tracker asks for another; default 30 s. Taken as 1 s if
-    /// it is shorter, as 1 h if it is longer.
+    /// Time between two announces, unless the tracker asks for another; default 30 s. At least 1 s and
+    /// at most 1 h; other values are adjusted.
     pub timeout: Duration,
-    /// Trackers, all used at once. Default: [`DEFAULT_TRACKER`].
+    /// Trackers. All of them are used at once. Default: [`DEFAULT_TRACKER`].
     pub trackers: Vec<TrackerUrl>,
-    /// Joins this swarm instead of the one that the topic's text stands for. Peers that joined by
-    /// topic admit only those that joined by the same topic, since the text is part of the secret;
-    /// with a `password` the two meet.
+    /// Joins this swarm instead of the one of the topic. Peers that joined by topic admit only peers
+    /// that joined by the same topic, because its text is part of the secret. With a `password`,
+    /// peers that joined either way admit each other.
     pub identifier: Option<InfoHash>,
-    /// Who this peer is; default a new identity.
+    /// The keys of this peer. Default: a new identity.
     pub identity: Option<Arc<Identity>>,
-    /// The address; default that of the identity. Any other is an error outside compatibility mode,
-    /// and there makes this peer one of Easypeers 1 to everybody: it cannot prove to be that address.
+    /// The address of this peer. Default: that of the identity. Any other requires `compat`. Because
+    /// the peer cannot prove that it owns it, it is then a peer of Easypeers 1 to all others.
     #[cfg(feature = "compat")]
     pub address: Option<PeerId>,
-    /// Only peers with the same password are let in, and let us in.
+    /// Only peers that use the same password can connect.
     pub password: Option<String>,
     /// STUN and TURN servers.
     pub ice_servers: IceServers,
-    /// Uses relayed candidates only: hides this host's addresses behind a TURN server.
+    /// Uses relayed candidates only, which hides this host's addresses behind a TURN server.
     pub relay_only: bool,
-    /// Addresses to use; empty for those of every interface.
+    /// Local addresses to use. Empty: those of every interface.
     #[cfg(not(target_family = "wasm"))]
     pub bind: Vec<IpAddr>,
-    /// UDP ports to use.
+    /// Local UDP ports to use.
     #[cfg(not(target_family = "wasm"))]
     pub udp_ports: UdpPorts,
-    /// Addresses told to others instead of this host's own, when a NAT maps its ports one to one.
+    /// Addresses told to other peers instead of this host's own, when a NAT maps its ports one to one.
     #[cfg(not(target_family = "wasm"))]
     pub public_addresses: Vec<IpAddr>,
-    /// How much of what was said before this peer came it wants to hear: at most five minutes, of
-    /// which members keep 256 messages or 1 MiB. Default: nothing.
+    /// How far back to replay messages from before joining: at most five minutes, of which members
+    /// keep 256 messages or 1 MiB. Default: nothing.
     pub history: Duration,
-    /// What others may send.
+    /// How much other peers may send.
     pub limits: Limits,
-    /// Speaks to peers of Easypeers 1 as well. Their messages are not authenticated; see SECURITY.md.
+    /// Connects to peers of Easypeers 1 too. Their messages are not authenticated; see SECURITY.md.
     #[cfg(feature = "compat")]
     pub compat: bool,
 }

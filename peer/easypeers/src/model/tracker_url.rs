@@ -14,7 +14,7 @@ pub struct TrackerUrl {
     secure: bool,
 }
 
-/// A text is no tracker's address.
+/// Text that is not the address of a tracker.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{text:?} is no tracker: {reason}")]
 pub struct TrackerUrlError {
@@ -29,7 +29,7 @@ impl TrackerUrl {
         self.secure
     }
 
-    /// Whether it is on this host or in a private network: then so are the peers it introduces.
+    /// Whether it is on this host or in a private network. Then so are the peers that it introduces.
     #[must_use]
     pub fn is_local(&self) -> bool {
         match self.host.parse::<IpAddr>() {

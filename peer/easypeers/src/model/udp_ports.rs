@@ -16,7 +16,7 @@ pub enum UdpPorts {
     Range(RangeInclusive<u16>),
 }
 
-/// Text that names neither a port nor a range of ports.
+/// Text that is neither a port nor a range of ports.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("expected a UDP port such as 40000, or a range such as 40000-40100, from 1 to 65535")]
 pub struct ParsePortsError;

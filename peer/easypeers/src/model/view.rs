@@ -9,7 +9,7 @@ use super::info::{PeerInfo, Stats, TrackerInfo};
 use super::options::Options;
 use crate::rt::Clock;
 
-/// What the handle reads without asking the node.
+/// What the handle reads without asking the driver.
 #[derive(Debug, Clone)]
 pub(crate) struct View {
     pub(crate) address: PeerId,
@@ -20,7 +20,7 @@ pub(crate) struct View {
     pub(crate) peers: Vec<PeerInfo>,
     pub(crate) trackers: Vec<TrackerInfo>,
     pub(crate) stats: Stats,
-    /// Since when it is so.
+    /// Started when the view was written: tells its age.
     pub(crate) written: Clock,
 }
 

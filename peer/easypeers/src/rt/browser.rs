@@ -1,7 +1,7 @@
 //! Tasks, timers and clocks of a page or worker: microtasks, `setTimeout`, `performance.now()`.
 //!
-//! A hidden page's timers fire once a second, a frozen page's when it is shown again. Whoever waits
-//! looks at the clock afterwards, not at the time that it asked for.
+//! A hidden page's timers fire once a second, a frozen page's when it is shown again. So after
+//! waiting, look at the clock: more time may have passed than asked for.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -21,19 +21,19 @@ extern "C" {
     fn performance_now() -> f64;
 }
 
-/// What may move to another thread, of which there is none.
+/// Anything: there is no other thread to move to.
 pub(crate) trait MaybeSend {}
 impl<T> MaybeSend for T {}
 
-/// A future of which only the outcome is known.
+/// A future of any type with this output.
 pub(crate) type Boxed<T> = Pin<Box<dyn Future<Output = T>>>;
 
-/// Runs a future on its own. It ends when it ends: nothing is ever aborted from outside.
+/// Runs a future as a task. Nothing ever aborts it.
 pub(crate) fn spawn(future: impl Future<Output = ()> + MaybeSend + 'static) {
     wasm_bindgen_futures::spawn_local(future);
 }
 
-/// A timer of the page, cleared when nobody waits for it any more.
+/// A timer of the page, cleared when it is dropped.
 struct Timer {
     id: JsValue,
     /// What the page calls; it must live as long as the timer.
@@ -48,7 +48,7 @@ impl Drop for Timer {
 
 /// Waits.
 pub(crate) async fn sleep(time: Duration) {
-    // Rounded up: a timer that fires early would be asked for again at once.
+    // Rounded up: after a timer that fires early, the caller would have to wait again.
     let milliseconds = time.as_nanos().div_ceil(1_000_000);
     let (fired, mut waiting) = oneshot::channel::<()>();
     let callback = Closure::once(move || drop(fired));
@@ -59,7 +59,7 @@ pub(crate) async fn sleep(time: Duration) {
     let _ = (&mut waiting).await;
 }
 
-/// Monotonic time since its making, and the time of day then.
+/// Monotonic time since the clock was started, and the time of day at that moment.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Clock {
     start: f64,
@@ -79,8 +79,8 @@ impl Clock {
         Duration::from_secs_f64(((performance_now() - self.start) / 1000.0).max(0.0))
     }
 
-    /// Milliseconds since 1970. Not the start and the time since: `performance.now()` may stand
-    /// still while a laptop sleeps, and messages with an old time are refused.
+    /// Milliseconds since 1970. Not computed from [`now`](Self::now): `performance.now()` may stop
+    /// while a laptop sleeps, and messages with an old time are refused.
     #[expect(clippy::unused_self, reason = "a native clock needs it")]
     pub(crate) fn wall_ms(&self) -> u64 {
         wall_ms()
@@ -97,7 +97,8 @@ fn wall_ms() -> u64 {
     Date::now() as u64
 }
 
-/// Runs what takes long. There is no other thread: the page gets a turn before it, and waits.
+/// Runs work that takes long. There is no other thread, so the page gets a turn first, and then
+/// waits.
 pub(crate) async fn blocking<T: 'static>(work: impl FnOnce() -> T + 'static) -> T {
     sleep(Duration::ZERO).await;
     work()

@@ -1,8 +1,8 @@
-//! What a driver needs of its platform: tasks, timers, clocks, random bytes. Everything else in
-//! this crate takes time and randomness as inputs.
+//! What this crate needs from its platform: tasks, timers, clocks, random bytes. The cores below it
+//! take time and randomness as inputs.
 //!
-//! `native` is tokio, `browser` the event loop of a page. A page has one thread, so what runs
-//! there need not be [`MaybeSend`].
+//! `native` is tokio, `browser` the event loop of a page. A page has one thread, so a task there
+//! need not be `Send`: see [`MaybeSend`].
 
 #[cfg(target_family = "wasm")]
 mod browser;
@@ -19,7 +19,7 @@ pub(crate) use self::browser::{Boxed, Clock, MaybeSend, blocking, sleep, spawn};
 #[cfg(not(target_family = "wasm"))]
 pub(crate) use self::native::{Boxed, Clock, MaybeSend, blocking, sleep, spawn};
 
-/// The future's result; `None` if it takes longer.
+/// The future's result, or `None` if it takes longer than `time`.
 pub(crate) async fn timeout<T>(time: Duration, future: impl Future<Output = T>) -> Option<T> {
     tokio::select! {
         biased;
@@ -28,7 +28,7 @@ pub(crate) async fn timeout<T>(time: Duration, future: impl Future<Output = T>) 
     }
 }
 
-/// Bytes of the operating system's generator, through the thread's own.
+/// Random bytes, from a generator that the operating system seeds.
 pub(crate) fn random<const N: usize>() -> [u8; N] {
     let mut bytes = [0; N];
     rand::rng().fill_bytes(&mut bytes);

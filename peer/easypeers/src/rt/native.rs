@@ -6,14 +6,14 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tokio::time::Instant;
 
-/// What may move to another thread.
+/// Anything that may move to another thread.
 pub(crate) trait MaybeSend: Send {}
 impl<T: Send> MaybeSend for T {}
 
-/// A future of which only the outcome is known.
+/// A future of any type with this output.
 pub(crate) type Boxed<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
-/// Runs a future on its own. It ends when it ends: nothing is ever aborted from outside.
+/// Runs a future as a task. Nothing ever aborts it.
 pub(crate) fn spawn(future: impl Future<Output = ()> + MaybeSend + 'static) {
     tokio::spawn(future);
 }
@@ -23,7 +23,7 @@ pub(crate) async fn sleep(time: Duration) {
     tokio::time::sleep(time).await;
 }
 
-/// Monotonic time since its making, and the time of day then.
+/// Monotonic time since the clock was started, and the time of day at that moment.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Clock {
     start: Instant,
@@ -58,7 +58,7 @@ impl Clock {
     }
 }
 
-/// Runs what takes long without waiting on a thread of its own.
+/// Runs work that blocks for long on a thread for such work.
 pub(crate) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
     match tokio::task::spawn_blocking(work).await {
         Ok(result) => result,

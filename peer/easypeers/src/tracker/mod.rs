@@ -1,12 +1,13 @@
 //! Trackers: one task and one WebSocket for each, so that a dead one never delays the others.
 //!
-//! In go announces with offers, answers and how much the peer misses; out come [`TrackerEvent`]s.
-//! A task reconnects with growing pauses, and says when it is time to announce. The dialect is that
-//! of docs/protocol.md.
+//! Takes announces with offers, answers, and how many links the peer needs. Returns
+//! [`TrackerEvent`]s. A task reconnects with growing pauses, and says when it is time to announce. The
+//! dialect is that of docs/protocol.md.
 //!
 //! - `task`: one tracker's connections, one after the other.
-//! - `schedule`: when to announce, and when to connect again.
 //! - `socket`: the WebSocket, native and in a browser.
+//!
+//! `easypeers_core::schedule` decides when to announce and when to connect again.
 
 mod socket;
 mod task;
@@ -31,7 +32,7 @@ pub(crate) use easypeers_core::tracker::TrackerId;
 use crate::model::IceServer;
 use crate::rt::{self, Clock};
 
-/// Public trackers that take anybody. They come and go; whoever needs one to stay runs one.
+/// Public trackers that anyone may use. They may disappear; to rely on a tracker, run one.
 pub const PUBLIC_TRACKERS: [&str; 4] = [
     "wss://tracker.openwebtorrent.com",
     "wss://tracker.webtorrent.dev",
@@ -42,11 +43,11 @@ pub const PUBLIC_TRACKERS: [&str; 4] = [
 /// Commands that wait for one tracker's task.
 const COMMANDS: usize = 64;
 
-/// Events of all trackers that wait for the node.
+/// Events of all trackers that wait for the driver.
 const EVENTS: usize = 256;
 
-/// Most STUN and TURN servers taken from a tracker, and most URLs of one: every connection asks each
-/// of them, and the tracker shall not choose how many hosts that are.
+/// Most STUN and TURN servers taken from a tracker, and most URLs of each. Every connection contacts
+/// all of them, so the tracker must not choose how many.
 const ICE_SERVERS: usize = 8;
 
 /// Time to say goodbye.
@@ -59,7 +60,7 @@ pub(crate) enum TrackerEvent {
     Lost {
         tracker: TrackerId,
         error: String,
-        /// None while it is left alone.
+        /// `None` while trackers are switched off.
         retry_in: Option<Duration>,
     },
     /// Time to announce.
@@ -115,20 +116,20 @@ enum Command {
     Interval(Duration),
 }
 
-/// What the trackers are wanted for.
+/// What the driver wants from the trackers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Wish {
-    /// To be connected to.
+    /// Stay connected.
     Use,
-    /// To be left alone for now.
+    /// Disconnect for now.
     Rest,
-    /// To hear goodbye.
+    /// Leave the swarm and end.
     Leave,
 }
 
 type Wishes = watch::Receiver<Wish>;
 
-/// All trackers of a peer. Dropped, its tasks end without a word.
+/// All trackers of a peer. When it is dropped, its tasks end without leaving the swarm.
 #[derive(Debug)]
 pub(crate) struct Trackers {
     tasks: Vec<mpsc::Sender<Command>>,
@@ -189,43 +190,43 @@ impl Trackers {
         self.tell(tracker, Command::Answer { to, offer_id, sdp });
     }
 
-    /// How many links are missing; a peer that is alone announces at once.
+    /// Sets how many links are missing. A peer without links announces at once.
     pub(crate) fn set_deficit(&self, deficit: Deficit) {
         for tracker in 0..self.tasks.len() {
             self.tell(TrackerId::new(tracker), Command::Deficit(deficit));
         }
     }
 
-    /// The user's time between two announces.
+    /// Sets the user's time between two announces.
     pub(crate) fn set_interval(&self, interval: Duration) {
         for tracker in 0..self.tasks.len() {
             self.tell(TrackerId::new(tracker), Command::Interval(interval));
         }
     }
 
-    /// Closes the connections and makes no new ones, or makes them at once.
+    /// Connects at once, or closes the connections and makes no new ones.
     pub(crate) fn use_them(&self, use_them: bool) {
         let wish = if use_them { Wish::Use } else { Wish::Rest };
         self.wish.send_replace(wish);
     }
 
-    /// A task that takes no commands is stuck in a connection that will be given up; what it misses
-    /// is asked for again.
+    /// If the queue is full, the task is stuck in a connection that it will give up. What it misses is
+    /// asked for again.
     fn tell(&self, tracker: TrackerId, command: Command) {
         if let Some(task) = self.tasks.get(tracker.index()) {
             let _ = task.try_send(command);
         }
     }
 
-    /// Leaves the swarm at every tracker that can be reached, in at most a second.
+    /// Leaves the swarm at every tracker that can be reached. Takes at most a second.
     pub(crate) async fn stop(mut self) {
         self.wish.send_replace(Wish::Leave);
         rt::timeout(STOP, self.ended.recv()).await;
     }
 }
 
-/// What the tracker's host names as STUN and TURN servers at `/ice.json`: a list of them, or an
-/// object with the list as `iceServers`. `None` if it names none.
+/// The STUN and TURN servers that the tracker's host names at `/ice.json`: a list, or an object with
+/// the list as `iceServers`. `None` if it names none.
 pub(crate) async fn ice_servers(url: &TrackerUrl) -> Option<Vec<IceServer>> {
     #[derive(Deserialize)]
     #[serde(rename_all = "camelCase")]

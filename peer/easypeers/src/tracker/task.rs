@@ -1,4 +1,4 @@
-//! One tracker: a connection after the other, until the handle is gone or says goodbye.
+//! One tracker: one connection after the other, until the handle is gone or says goodbye.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,20 +16,20 @@ use super::{Command, STOP, TrackerEvent, TrackerId, TrackerUrl, Wish, Wishes};
 use crate::rt::{self, Clock};
 use easypeers_core::schedule::{Backoff, Schedule};
 
-/// Nothing heard for so long: the connection is dead. Pings go out three times in that time.
+/// A connection is dead when nothing was heard for this long, in which three pings are sent.
 const SILENCE: Duration = Duration::from_secs(150);
 const PING: Duration = Duration::from_secs(50);
 
 /// Time for a tracker to take one message.
 const SEND: Duration = Duration::from_secs(10);
 
-/// A connection that lasted so long was a good one: the next pause is short again.
+/// After a connection that lasted this long, the next pause is short again.
 const GOOD: Duration = Duration::from_secs(30);
 
-/// Characters of a tracker's reason that are passed on: people read them.
+/// Characters of a tracker's reason that are kept. People read them.
 const REASON: usize = 200;
 
-/// Why a tracker is not connected that was not wanted.
+/// Why a tracker is not connected while trackers are switched off.
 const RESTING: &str = "switched off here";
 
 pub(super) struct Task {
@@ -46,7 +46,7 @@ pub(super) struct Task {
     pub(super) joined: bool,
 }
 
-/// The handle is gone, or told us to leave.
+/// The handle is gone or told the task to leave.
 struct Left;
 
 impl Task {
@@ -75,7 +75,7 @@ impl Task {
         }
     }
 
-    /// One connection, from trying to its end: why it ended.
+    /// One connection, from connecting to its end. Returns why it ended.
     async fn connection(&mut self, wishes: &mut Wishes) -> Result<String, Left> {
         let connected = tokio::select! {
             biased;
@@ -103,7 +103,8 @@ impl Task {
         }
     }
 
-    /// Waits, at most until the wish is said again; what else is wanted meanwhile is noted or void.
+    /// Waits for `time`, or until the driver wants something else. Notes commands that outlast a
+    /// connection and drops the others.
     async fn pause(&mut self, time: Option<Duration>, wishes: &mut Wishes) -> Result<(), Left> {
         let over = rt::sleep(time.unwrap_or_default());
         tokio::pin!(over);
@@ -133,7 +134,7 @@ impl Task {
         }
     }
 
-    /// One connection, until it ends: why.
+    /// Serves an open connection. Returns why it ended.
     async fn serve(&mut self, socket: &mut Socket) -> Result<String, Left> {
         self.joined = false;
         self.schedule.connected(self.clock.now());
@@ -327,8 +328,8 @@ impl Task {
     }
 }
 
-/// Returns when the tracker is to be left alone, or fails when we are told to leave or nobody is
-/// left to tell us.
+/// Returns when the tracker is not wanted for now, or fails when the task should leave or the handle
+/// is gone.
 async fn unwanted(wishes: &mut Wishes) -> Result<(), Left> {
     match wishes.wait_for(|wish| *wish != Wish::Use).await.as_deref() {
         Ok(Wish::Rest) => Ok(()),
@@ -343,7 +344,7 @@ fn json(message: &ClientMessage<'_>) -> String {
     String::from_utf8_lossy(&bytes).into_owned()
 }
 
-/// A session description as `RTCSessionDescription` has it in JSON.
+/// A session description as the JSON of an `RTCSessionDescription`.
 fn description(kind: &str, sdp: &str) -> Option<Box<RawValue>> {
     #[derive(Serialize)]
     struct Description<'a> {

@@ -1,5 +1,5 @@
-//! A whole peer against others that do not keep to the rules, over real links on loopback: what an
-//! application of the library cannot do, a member of the swarm can.
+//! A whole peer against others that break the rules, over real links on loopback. A member of the
+//! swarm can do things that an application of the library cannot.
 
 mod ice;
 mod man_in_the_middle;
@@ -17,7 +17,7 @@ use tracker::Tracker;
 
 const TOPIC: &str = "rogues";
 
-/// Longer than anything here takes: only a hang meets it.
+/// Longer than anything here takes. Only a test that hangs reaches it.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 async fn transport() -> Transport {
@@ -85,7 +85,7 @@ impl Honest {
             .await;
     }
 
-    /// Waits until the counts, which are written now and then, say so.
+    /// Waits until the counts, which are written now and then, fulfil the condition.
     async fn stats(&self, wanted: impl Fn(&crate::Stats) -> bool) {
         let wait = async {
             while !wanted(&self.handle.stats()) {

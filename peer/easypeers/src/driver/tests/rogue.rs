@@ -1,4 +1,4 @@
-//! A member with all keys that sends what it likes.
+//! A member with all keys that sends whatever a test wants.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -80,7 +80,7 @@ impl Rogue {
         self.identity.address()
     }
 
-    /// Takes what comes next; whether it admitted us.
+    /// Reads once. Returns whether the peer admitted us.
     async fn read(&mut self) -> bool {
         let received = tokio::time::timeout(PATIENCE, self.receiver.recv()).await;
         let Some(LinkEvent::Data(data)) = received.expect("something in time") else {
@@ -120,7 +120,7 @@ impl Rogue {
         self.send(gossip).await;
     }
 
-    /// A broadcast of ours that was made so long ago.
+    /// A broadcast of this member, `age_ms` old.
     fn envelope(&self, text: &str, age_ms: i64) -> Vec<u8> {
         static SEQUENCE: AtomicU64 = AtomicU64::new(1);
         let time_ms = self.clock.wall_ms().checked_add_signed(-age_ms).unwrap();
@@ -138,7 +138,7 @@ impl Rogue {
         .sign(&self.identity)
     }
 
-    /// The texts of broadcasts that came, up to this one.
+    /// The texts of broadcasts that arrived, up to this one.
     async fn texts_until(&mut self, last: &str) -> Vec<String> {
         loop {
             let gossip = self.frames.iter().filter_map(|frame| {
@@ -174,7 +174,7 @@ async fn altered_old_and_repeated_messages_go_no_further() {
     let tracker = Tracker::bind().await;
     let (mut honest, rogue, mut witness, _client) = surrounded(&tracker).await;
     let good = rogue.envelope("good", NOW);
-    // Each field that is not signed over would show here.
+    // A field that the signature does not cover would show here.
     let mut altered = 0;
     for at in [good.len() - 1, good.len() - 64, good.len() - 66, 80] {
         let mut bad = good.clone();
@@ -198,7 +198,7 @@ async fn altered_old_and_repeated_messages_go_no_further() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn who_passes_on_too_much_that_is_false_is_closed() {
+async fn a_neighbour_that_forwards_too_much_that_is_false_is_closed() {
     let tracker = Tracker::bind().await;
     let (mut honest, rogue, mut witness, _client) = surrounded(&tracker).await;
     for number in 0..20 {
@@ -226,9 +226,9 @@ async fn nonsense_in_a_frame_closes_the_link_and_nothing_else() {
     witness.texts_until("still here").await;
 }
 
-/// One that acknowledges what it never opened proves nothing.
+/// An acknowledgement of a message that was never opened proves nothing.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_forged_acknowledgement_is_none() {
+async fn a_forged_acknowledgement_is_refused() {
     let tracker = Tracker::bind().await;
     let (honest, mut rogue, witness, _client) = surrounded(&tracker).await;
     let to = witness.address();
@@ -279,7 +279,7 @@ async fn a_forged_acknowledgement_is_none() {
     );
 }
 
-/// It is closed, nobody else is held up, and what waits for it is bounded meanwhile.
+/// Its link is closed, the others are not delayed, and its queue is bounded until then.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_neighbour_that_stops_reading_is_closed() {
     let tracker = Tracker::bind().await;
@@ -294,7 +294,7 @@ async fn a_neighbour_that_stops_reading_is_closed() {
     let sending = async {
         loop {
             handle.send(vec![0; 16 << 10]).await.unwrap();
-            // As fast as the one that reads takes it, more or less.
+            // About as fast as the other neighbour reads.
             tokio::time::sleep(Duration::from_millis(2)).await;
         }
     };
@@ -328,7 +328,7 @@ fn is_text(frame: &[u8], text: &str) -> bool {
         .any(|window| window == text.as_bytes())
 }
 
-/// Questions and routes for members that do not exist end by themselves.
+/// Searching for a member that does not exist ends.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_message_to_nobody_is_unreachable() {
     let tracker = Tracker::bind().await;

@@ -30,7 +30,7 @@ impl Tracker {
         Self::welcome(stream).await
     }
 
-    /// The same, for a peer that asks for STUN and TURN servers besides, with what it is answered.
+    /// The same for a peer that also asks for STUN and TURN servers, which gets `ice` as the answer.
     pub(super) async fn accept_naming(&self, ice: &str) -> Client {
         let (mut client, mut asked) = (None, false);
         while client.is_none() || !asked {
@@ -40,7 +40,7 @@ impl Tracker {
                 tokio::task::yield_now().await;
             }
             if start == *b"GET /ice.json " {
-                // Whatever is unread when a socket closes takes the answer with it.
+                // Closing a socket with unread bytes would reset it and lose the answer.
                 let mut request = Vec::new();
                 while !request.ends_with(b"\r\n\r\n") {
                     request.push(stream.read_u8().await.unwrap());

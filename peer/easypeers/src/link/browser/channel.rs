@@ -1,5 +1,5 @@
-//! An open link: sending, receiving, closing. As the native one: bytes go out in messages of at
-//! most 16 KiB and wait while too many are on their way.
+//! An open link: sending, receiving, closing. Like the native one, it sends bytes in messages of at
+//! most 16 KiB and waits while too many are on their way.
 
 use std::rc::Rc;
 
@@ -12,7 +12,7 @@ use super::{LinkError, LinkEvent, Terms};
 use crate::link::{FLUSH, HIGH_WATER, LOW_WATER, MAX_PIECE};
 use crate::rt;
 
-/// What both halves hold; the last one that goes closes the connection.
+/// Shared by both halves. Dropping the last one closes the connection.
 #[derive(Debug)]
 struct Open {
     connection: Connection,
@@ -21,7 +21,7 @@ struct Open {
 
 /// An open link. Dropping it closes it.
 #[derive(Debug)]
-pub(crate) struct Link {
+pub struct Link {
     open: Rc<Open>,
     terms: Terms,
 }
@@ -36,23 +36,23 @@ impl Link {
     }
 
     /// Whether we made the offer or the answer.
-    pub(crate) fn role(&self) -> Role {
+    pub fn role(&self) -> Role {
         self.terms.role
     }
 
     /// SHA-256 of our DTLS certificate, as in the description we sent.
-    pub(crate) fn local_fingerprint(&self) -> [u8; 32] {
+    pub fn local_fingerprint(&self) -> [u8; 32] {
         self.terms.local_fingerprint
     }
 
     /// SHA-256 of the other side's DTLS certificate, as in the description we got. The connection
     /// is with the holder of that certificate.
-    pub(crate) fn remote_fingerprint(&self) -> [u8; 32] {
+    pub fn remote_fingerprint(&self) -> [u8; 32] {
         self.terms.remote_fingerprint
     }
 
     /// The two directions. The link closes when both are dropped, or by [`LinkSender::close`].
-    pub(crate) fn split(self) -> (LinkSender, LinkReceiver) {
+    pub fn split(self) -> (LinkSender, LinkReceiver) {
         let sender = LinkSender {
             open: Rc::clone(&self.open),
             piece: self.terms.remote_max_message.clamp(1, MAX_PIECE),
@@ -70,10 +70,10 @@ impl Link {
 
 /// The sending half.
 #[derive(Debug)]
-pub(crate) struct LinkSender {
+pub struct LinkSender {
     open: Rc<Open>,
     piece: usize,
-    /// Held while the pieces of one slice are sent, so that those of another don't mix in.
+    /// Held while the pieces of one slice are sent, so the pieces of two slices do not mix.
     turn: Mutex<()>,
 }
 
@@ -84,7 +84,7 @@ impl LinkSender {
     ///
     /// [`LinkError::Closed`] when the link is closed by either side. Some of the bytes may have
     /// been sent.
-    pub(crate) async fn send(&self, bytes: &[u8]) -> Result<(), LinkError> {
+    pub async fn send(&self, bytes: &[u8]) -> Result<(), LinkError> {
         let _turn = self.turn.lock().await;
         for piece in bytes.chunks(self.piece) {
             if self.buffered() >= HIGH_WATER {
@@ -103,8 +103,8 @@ impl LinkSender {
         self.open.channel.buffered_amount() as usize
     }
 
-    /// Gives what was sent at most a second to go out, then closes. Idempotent.
-    pub(crate) async fn close(&self) {
+    /// Waits at most a second until everything was sent, then closes. Idempotent.
+    pub async fn close(&self) {
         self.open.channel.set_buffered_amount_low_threshold(0);
         let sent = |facts: &Facts| facts.state.is_over() || self.buffered() == 0;
         rt::timeout(FLUSH, self.open.connection.wait_for(sent)).await;
@@ -114,7 +114,7 @@ impl LinkSender {
 
 /// The receiving half.
 #[derive(Debug)]
-pub(crate) struct LinkReceiver {
+pub struct LinkReceiver {
     open: Rc<Open>,
     facts: watch::Receiver<Facts>,
     told_suspect: bool,
@@ -122,14 +122,14 @@ pub(crate) struct LinkReceiver {
 
 impl LinkReceiver {
     /// The next event; `None` once the link is closed or has failed. Loses nothing when dropped
-    /// before it is ready, so it can stand in a `select!`.
-    pub(crate) async fn recv(&mut self) -> Option<LinkEvent> {
+    /// before it is ready, so it can be used in a `select!`.
+    pub async fn recv(&mut self) -> Option<LinkEvent> {
         loop {
             let state = self.facts.borrow_and_update().state;
             if state == State::Violated {
                 return None;
             }
-            // What arrived before the end is still handed out.
+            // Data that arrived before the end is still returned.
             if let Some(message) = self.open.connection.take() {
                 return Some(LinkEvent::Data(message));
             }

@@ -1,5 +1,5 @@
-//! One `RTCPeerConnection` with what its events tell. In come the page's events, out come [`Facts`]
-//! to wait for and the bytes of the channel.
+//! One `RTCPeerConnection` and its events: they become [`Facts`] to wait for, and the bytes of the
+//! channel.
 //!
 //! Invariant: dropping a [`Connection`] closes it, and none of its events arrives any more.
 
@@ -19,11 +19,11 @@ use web_sys::{
 
 use crate::link::LOW_WATER;
 
-/// Bytes that wait for their reader: 36 times what a sender of ours leaves unacknowledged. A page
-/// cannot slow the other side; a link that is not read loses its connection.
+/// Bytes that wait for their reader: 36 times what our sender leaves unacknowledged. A page cannot
+/// slow the other side down, so a link that is not read loses its connection.
 const UNREAD: usize = 9 << 20;
 
-/// Longest message taken, in bytes: what browsers say that they take.
+/// Longest message accepted, in bytes: the limit that browsers announce.
 const MAX_MESSAGE: u32 = 256 << 10;
 
 /// Where a connection stands.
@@ -68,7 +68,7 @@ pub(super) struct Facts {
     pub(super) candidates: bool,
     /// Whether the channel is open.
     pub(super) open: bool,
-    /// Messages that came, and times that the send buffer ran low: something to look at.
+    /// Counts messages that arrived and times that the send buffer ran low, to wake those that wait.
     pub(super) news: u64,
 }
 
@@ -117,7 +117,7 @@ impl Shared {
     }
 }
 
-/// What is called for events; freed with the connection.
+/// The callbacks for events. Freed with the connection.
 type Handlers = Vec<Closure<dyn FnMut(JsValue)>>;
 
 /// A connection that is closed when it is dropped.
@@ -221,7 +221,7 @@ impl Connection {
         self.facts.clone()
     }
 
-    /// Waits until the facts are so.
+    /// Waits for facts that fulfil the condition.
     pub(super) async fn wait_for(&self, wanted: impl FnMut(&Facts) -> bool) -> Facts {
         let mut facts = self.facts.clone();
         let found = facts.wait_for(wanted).await.map(|facts| *facts);
@@ -248,7 +248,7 @@ fn handler(
     handlers: &RefCell<Handlers>,
     mut call: impl FnMut(&Rc<Shared>, &JsValue) + 'static,
 ) -> js_sys::Function {
-    // Weak: what is called must not keep alive what owns it.
+    // Weak: a callback must not keep its owner alive.
     let shared = Rc::downgrade(shared);
     let closure = Closure::<dyn FnMut(JsValue)>::new(move |event: JsValue| {
         if let Some(shared) = shared.upgrade() {

@@ -1,9 +1,9 @@
 //! Links over the page's `RTCPeerConnection`, which only this folder names.
 //!
-//! Offers and answers wait for all candidates (no trickle). A page learns of a neighbour's death by
-//! `connectionState`: Chromium closes no channel then. Chromium calls a channel that the other side made open
-//! before it is, and what is sent in that moment is lost without an error (seen with version 159): whoever answered
-//! speaks after whoever offered.
+//! Offers and answers wait for all candidates (no trickle). A page learns from `connectionState` that
+//! a neighbour is gone, because Chromium does not close the channel. Chromium also reports a channel
+//! made by the other side as open too early, and loses without an error what is sent at that moment
+//! (seen with version 159). So the side that answered waits for the first message of the other.
 //! Source: W3C WebRTC 1.0.
 
 mod channel;
@@ -22,7 +22,7 @@ use web_sys::{
     RtcSessionDescriptionInit,
 };
 
-pub(crate) use self::channel::{Link, LinkReceiver, LinkSender};
+pub use self::channel::{Link, LinkReceiver, LinkSender};
 use self::connection::{Connection, Facts, Gathering, State};
 use super::sdp::{Description, Kind};
 use super::{
@@ -30,7 +30,8 @@ use super::{
 };
 use crate::rt;
 
-/// Time for whoever offered to say something. Peers do at once; a channel that is silent for so long is open.
+/// Time for the side that offered to send something. Peers do so at once. A channel that is silent
+/// for this long is open.
 const FIRST_WORD: Duration = Duration::from_secs(1);
 
 impl From<JsValue> for LinkError {
@@ -73,7 +74,7 @@ impl IceServer {
 
 /// Makes links.
 #[derive(Debug)]
-pub(crate) struct Transport {
+pub struct Transport {
     relay_only: bool,
     ice_servers: RefCell<Vec<IceServer>>,
 }
@@ -86,7 +87,7 @@ impl Transport {
     /// [`LinkError::IceServer`] for a server that cannot be used, [`LinkError::NoWebRtc`] where
     /// there is none.
     #[expect(clippy::unused_async, reason = "a native one needs a runtime")]
-    pub(crate) async fn new(options: LinkOptions) -> Result<Self, LinkError> {
+    pub async fn new(options: LinkOptions) -> Result<Self, LinkError> {
         options.ice_servers.iter().try_for_each(IceServer::check)?;
         let global = js_sys::global();
         if !Reflect::has(&global, &"RTCPeerConnection".into()).unwrap_or(false) {
@@ -100,13 +101,13 @@ impl Transport {
 
     /// Replaces the STUN and TURN servers, for links made from now on. Those that cannot be used
     /// are left out.
-    pub(crate) fn set_ice_servers(&self, mut servers: Vec<IceServer>) {
+    pub fn set_ice_servers(&self, mut servers: Vec<IceServer>) {
         servers.retain(|server| server.check().is_ok());
         *self.ice_servers.borrow_mut() = servers;
     }
 
     /// Whether there is a TURN server.
-    pub(crate) fn has_relay(&self) -> bool {
+    pub fn has_relay(&self) -> bool {
         self.ice_servers.borrow().iter().any(IceServer::is_relay)
     }
 
@@ -115,7 +116,7 @@ impl Transport {
     /// # Errors
     ///
     /// [`LinkError`] when there is no candidate to offer.
-    pub(crate) async fn offer(&self) -> Result<PendingOffer, LinkError> {
+    pub async fn offer(&self) -> Result<PendingOffer, LinkError> {
         let connection = self.connect()?;
         // Ordered and reliable is the default (section 6.2).
         let channel = connection.peer().create_data_channel(LABEL);
@@ -131,7 +132,7 @@ impl Transport {
     /// # Errors
     ///
     /// [`LinkError::Sdp`] for an offer that is refused, and as [`Transport::offer`].
-    pub(crate) async fn answer(&self, offer: &str) -> Result<PendingAnswer, LinkError> {
+    pub async fn answer(&self, offer: &str) -> Result<PendingAnswer, LinkError> {
         let offer = Description::read(offer, Kind::Offer)?;
         let connection = self.connect()?;
         set_remote(connection.peer(), RtcSdpType::Offer, &offer).await?;
@@ -245,11 +246,11 @@ async fn gather(connection: &Connection) -> Result<(), LinkError> {
 
 /// An offer that waits for its answer. Dropping it closes it.
 #[derive(Debug)]
-pub(crate) struct PendingOffer(Pending);
+pub struct PendingOffer(Pending);
 
 impl PendingOffer {
     /// The complete description to send.
-    pub(crate) fn sdp(&self) -> &str {
+    pub fn sdp(&self) -> &str {
         &self.0.sdp
     }
 
@@ -259,7 +260,7 @@ impl PendingOffer {
     ///
     /// [`LinkError::Sdp`] for an answer that is refused, [`LinkError::Timeout`] and
     /// [`LinkError::Failed`] when the other side is not reached or is not who the answer says.
-    pub(crate) async fn open(self, answer: &str) -> Result<Link, LinkError> {
+    pub async fn open(self, answer: &str) -> Result<Link, LinkError> {
         let answer = Description::read(answer, Kind::Answer)?;
         set_remote(self.0.connection.peer(), RtcSdpType::Answer, &answer).await?;
         let terms = self.0.terms(Role::Offerer, &answer);
@@ -269,14 +270,14 @@ impl PendingOffer {
 
 /// An answer that waits for the channel. Dropping it closes it.
 #[derive(Debug)]
-pub(crate) struct PendingAnswer {
+pub struct PendingAnswer {
     pending: Pending,
     terms: Terms,
 }
 
 impl PendingAnswer {
     /// The complete description to send.
-    pub(crate) fn sdp(&self) -> &str {
+    pub fn sdp(&self) -> &str {
         &self.pending.sdp
     }
 
@@ -286,7 +287,7 @@ impl PendingAnswer {
     ///
     /// As [`PendingOffer::open`], and [`LinkError::Channel`] for a channel that is unordered or not
     /// reliable.
-    pub(crate) fn open(self) -> impl Future<Output = Result<Link, LinkError>> {
+    pub fn open(self) -> impl Future<Output = Result<Link, LinkError>> {
         self.pending.open(self.terms)
     }
 }

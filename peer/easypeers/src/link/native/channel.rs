@@ -1,8 +1,8 @@
 //! An open link: sending, receiving, closing.
 //!
-//! In go byte slices of any length, cut into messages of at most 16 KiB; out come the other side's
-//! messages in order. Sending waits above `HIGH_WATER` until `LOW_WATER` is reached; the stack
-//! stops reading from the network when about 512 messages wait here.
+//! Sends byte slices of any length in messages of at most 16 KiB, and receives the other side's
+//! messages in order. Sending waits above `HIGH_WATER` until `LOW_WATER` is reached. The stack stops
+//! reading from the network when about 512 messages wait here.
 
 use std::fmt;
 use std::sync::Arc;
@@ -19,7 +19,7 @@ use super::{FLUSH, HIGH_WATER, LOW_WATER, LinkError, LinkEvent, MAX_PIECE, Terms
 /// First and longest pause between two looks at a full send buffer.
 const LOOK_AGAIN: (Duration, Duration) = (Duration::from_millis(1), Duration::from_millis(50));
 
-/// What both halves hold; the last one that goes closes the connection.
+/// Shared by both halves. Dropping the last one closes the connection.
 struct Open {
     connection: Connection,
     channel: Arc<dyn DataChannel>,
@@ -36,7 +36,7 @@ impl fmt::Debug for Open {
 
 /// An open link. Dropping it closes it.
 #[derive(Debug)]
-pub(crate) struct Link {
+pub struct Link {
     open: Arc<Open>,
     terms: Terms,
 }
@@ -57,23 +57,23 @@ impl Link {
     }
 
     /// Whether we made the offer or the answer.
-    pub(crate) fn role(&self) -> Role {
+    pub fn role(&self) -> Role {
         self.terms.role
     }
 
     /// SHA-256 of our DTLS certificate, as in the description we sent.
-    pub(crate) fn local_fingerprint(&self) -> [u8; 32] {
+    pub fn local_fingerprint(&self) -> [u8; 32] {
         self.terms.local_fingerprint
     }
 
     /// SHA-256 of the other side's DTLS certificate, as in the description we got. The connection
     /// is with the holder of that certificate.
-    pub(crate) fn remote_fingerprint(&self) -> [u8; 32] {
+    pub fn remote_fingerprint(&self) -> [u8; 32] {
         self.terms.remote_fingerprint
     }
 
     /// The two directions. The link closes when both are dropped, or by [`LinkSender::close`].
-    pub(crate) fn split(self) -> (LinkSender, LinkReceiver) {
+    pub fn split(self) -> (LinkSender, LinkReceiver) {
         let state = self.open.state.clone();
         let sender = LinkSender {
             open: Arc::clone(&self.open),
@@ -92,10 +92,10 @@ impl Link {
 
 /// The sending half.
 #[derive(Debug)]
-pub(crate) struct LinkSender {
+pub struct LinkSender {
     open: Arc<Open>,
     piece: usize,
-    /// Held while the pieces of one slice are sent, so that those of another don't mix in.
+    /// Held while the pieces of one slice are sent, so the pieces of two slices do not mix.
     turn: Mutex<()>,
 }
 
@@ -106,7 +106,7 @@ impl LinkSender {
     ///
     /// [`LinkError::Closed`] when the link is closed by either side. Some of the bytes may have
     /// been sent.
-    pub(crate) async fn send(&self, bytes: &[u8]) -> Result<(), LinkError> {
+    pub async fn send(&self, bytes: &[u8]) -> Result<(), LinkError> {
         let _turn = self.turn.lock().await;
         for piece in bytes.chunks(self.piece) {
             self.wait_for_room().await?;
@@ -117,7 +117,7 @@ impl LinkSender {
     }
 
     /// Bytes sent that the other side has not acknowledged.
-    pub(crate) async fn buffered(&self) -> Result<usize, LinkError> {
+    pub async fn buffered(&self) -> Result<usize, LinkError> {
         let outstanding = self.open.channel.outstanding_bytes().await;
         outstanding.map_err(|_| LinkError::Closed)
     }
@@ -126,8 +126,8 @@ impl LinkSender {
         if self.buffered().await? < HIGH_WATER {
             return Ok(());
         }
-        // The stack wakes us below the high mark; from there on we look again, since its event for
-        // the low mark comes behind messages that may wait for a reader.
+        // The stack wakes us below the high mark. From there on we poll, because its event for the
+        // low mark is queued behind messages that may wait for a reader.
         let mut pause = LOOK_AGAIN.0;
         loop {
             let below = self.open.channel.writable().await;
@@ -140,8 +140,8 @@ impl LinkSender {
         }
     }
 
-    /// Gives what was sent at most a second to arrive, then closes. Idempotent.
-    pub(crate) async fn close(&self) {
+    /// Waits at most a second until everything sent has arrived, then closes. Idempotent.
+    pub async fn close(&self) {
         let _ = tokio::time::timeout(FLUSH, self.flushed()).await;
         self.open.connection.close().await;
     }
@@ -157,7 +157,7 @@ impl LinkSender {
 
 /// The receiving half.
 #[derive(Debug)]
-pub(crate) struct LinkReceiver {
+pub struct LinkReceiver {
     open: Arc<Open>,
     state: watch::Receiver<State>,
     told_suspect: bool,
@@ -166,8 +166,8 @@ pub(crate) struct LinkReceiver {
 
 impl LinkReceiver {
     /// The next event; `None` once the link is closed or has failed. Loses nothing when dropped
-    /// before it is ready, so it can stand in a `select!`.
-    pub(crate) async fn recv(&mut self) -> Option<LinkEvent> {
+    /// before it is ready, so it can be used in a `select!`.
+    pub async fn recv(&mut self) -> Option<LinkEvent> {
         while !self.ended {
             let state = *self.state.borrow_and_update();
             if state.is_over() {
@@ -200,7 +200,7 @@ impl LinkReceiver {
         None
     }
 
-    /// What arrived before the end is still handed out.
+    /// Data that arrived before the end is still returned.
     fn last_words(&mut self, state: State) -> Option<LinkEvent> {
         if state == State::Violated {
             return self.end();

@@ -1,5 +1,5 @@
-//! One peer connection of the stack, with what its handler tells. In come the stack's callbacks,
-//! out comes a state to wait for and the channel that the other side opened.
+//! One peer connection of the stack. The stack's callbacks become a state to wait for, and the
+//! channel that the other side opened.
 //!
 //! Invariant: dropping a [`Connection`] closes it. The handler owns nothing that owns the
 //! connection: a channel that nobody took dies with the receiving end of its queue.
@@ -17,7 +17,7 @@ use webrtc::peer_connection::{
     RTCPeerConnectionState,
 };
 
-/// Where a connection stands. Only ever replaced as a whole.
+/// The state of a connection. Only ever replaced as a whole.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) enum State {
     /// Not connected yet.
@@ -187,7 +187,7 @@ impl Connection {
         &*self.stack
     }
 
-    /// Tells the other side (SCTP ABORT, DTLS close_notify) and frees what is ours. Idempotent.
+    /// Tells the other side (SCTP ABORT, DTLS close_notify) and frees all resources. Idempotent.
     pub(super) async fn close(&self) {
         if !self.closed.swap(true, Ordering::AcqRel) {
             close(Arc::clone(&self.stack)).await;

@@ -11,9 +11,9 @@ mod shared_port;
 mod tests;
 mod webrtc;
 
-pub(crate) use self::channel::{Link, LinkReceiver, LinkSender};
-pub(crate) use self::pending::{PendingAnswer, PendingOffer};
-pub(crate) use self::webrtc::Transport;
+pub use self::channel::{Link, LinkReceiver, LinkSender};
+pub use self::pending::{PendingAnswer, PendingOffer};
+pub use self::webrtc::Transport;
 
 use super::{
     FIRST_CANDIDATE, FLUSH, GATHER, HIGH_WATER, IceServer, LABEL, LOW_WATER, LinkError, LinkEvent,

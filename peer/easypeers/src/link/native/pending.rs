@@ -1,5 +1,5 @@
-//! Links that wait for the other side. In go our own description while candidates are found, and
-//! the other side's when it comes; out comes our complete description, then an open [`Link`].
+//! Links that wait for the other side. They gather candidates, give our complete description, take
+//! the other side's, and become an open [`Link`].
 
 use std::fmt;
 use std::sync::Arc;
@@ -50,7 +50,7 @@ impl Pending {
         self.gather().await?;
         let complete = self.connection.stack().local_description().await;
         let sdp = complete.ok_or(LinkError::Closed)?.sdp;
-        // The search may end without any: nobody could reach us.
+        // Without any candidate nobody could reach us.
         if !sdp.contains("\na=candidate:") {
             return Err(LinkError::NoCandidate);
         }
@@ -165,7 +165,7 @@ async fn theirs_opened(
 }
 
 /// An offer that waits for its answer. Dropping it closes it.
-pub(crate) struct PendingOffer {
+pub struct PendingOffer {
     pending: Pending,
     channel: Arc<dyn DataChannel>,
 }
@@ -192,7 +192,7 @@ impl PendingOffer {
     }
 
     /// The complete description to send.
-    pub(crate) fn sdp(&self) -> &str {
+    pub fn sdp(&self) -> &str {
         &self.pending.sdp
     }
 
@@ -201,8 +201,8 @@ impl PendingOffer {
     /// # Errors
     ///
     /// [`LinkError::Sdp`] for an answer that is refused, [`LinkError::Timeout`] and
-    /// [`LinkError::Failed`] when the other side is not reached or is not who the answer says.
-    pub(crate) async fn open(self, answer: &str) -> Result<Link, LinkError> {
+    /// [`LinkError::Failed`] when the other side is not reached or has another certificate.
+    pub async fn open(self, answer: &str) -> Result<Link, LinkError> {
         let Self { pending, channel } = self;
         match pending.apply(answer).await {
             Ok(terms) => pending.open(Some(channel), terms).await,
@@ -226,7 +226,7 @@ impl Pending {
 
 /// An answer that waits for the channel. Dropping it closes it.
 #[derive(Debug)]
-pub(crate) struct PendingAnswer {
+pub struct PendingAnswer {
     pending: Pending,
     terms: Terms,
 }
@@ -249,7 +249,7 @@ impl PendingAnswer {
     }
 
     /// The complete description to send.
-    pub(crate) fn sdp(&self) -> &str {
+    pub fn sdp(&self) -> &str {
         &self.pending.sdp
     }
 
@@ -258,7 +258,7 @@ impl PendingAnswer {
     /// # Errors
     ///
     /// As [`PendingOffer::open`], and [`LinkError::Channel`] for a channel that is unordered.
-    pub(crate) async fn open(self) -> Result<Link, LinkError> {
+    pub async fn open(self) -> Result<Link, LinkError> {
         self.pending.open(None, self.terms).await
     }
 }

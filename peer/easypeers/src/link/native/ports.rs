@@ -9,8 +9,8 @@ use super::LinkError;
 /// Most local addresses used: each costs a socket a link, and a candidate.
 const MAX_ADDRESSES: usize = 8;
 
-/// A port of the range that is free now. Begins anywhere, so that links made at once, and peers with
-/// the same range, seldom ask for the same one.
+/// A port of the range that is free now. The search starts at a random port, so links made at the
+/// same time, or peers with the same range, seldom choose the same one.
 pub(super) fn free_port(
     address: IpAddr,
     range: &RangeInclusive<u16>,
@@ -26,8 +26,7 @@ pub(super) fn free_port(
     Err(LinkError::Port { address, source })
 }
 
-/// Whether an address that was asked for is one of this host: told at the start, since the stack
-/// leaves such out without a word.
+/// Checks that a requested address belongs to this host. The stack would ignore it silently.
 pub(super) fn usable(address: IpAddr) -> Result<(), LinkError> {
     match UdpSocket::bind((address, 0)) {
         Ok(_) => Ok(()),
@@ -35,10 +34,10 @@ pub(super) fn usable(address: IpAddr) -> Result<(), LinkError> {
     }
 }
 
-/// The local addresses to bind: those asked for, else one of each interface.
+/// The local addresses to bind: the requested ones, else one of each interface.
 ///
-/// A wildcard is no choice: the address of a candidate is that of its socket. Loopback is among
-/// them, last, so that peers of one machine meet without a network.
+/// A wildcard cannot be used, because the address of a candidate is that of its socket. Loopback is
+/// the last one, for peers on one machine without a network.
 pub(super) fn local_addresses(asked: &[IpAddr]) -> Vec<IpAddr> {
     let mut found = Vec::new();
     let mut add = |address: IpAddr| {
@@ -63,7 +62,7 @@ pub(super) fn local_addresses(asked: &[IpAddr]) -> Vec<IpAddr> {
         .filter_map(|interface| interface.addr.map(|address| address.ip()))
         .filter(|address| is_usable(*address) && wants(if address.is_ipv4() { v4 } else { v6 }))
         .partition(IpAddr::is_loopback);
-    // IPv6 loopback is of use only where IPv4 has none.
+    // IPv6 loopback is used only where IPv4 has none.
     let loopback = loopback
         .iter()
         .find(|a| a.is_ipv4())

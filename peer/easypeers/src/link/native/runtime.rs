@@ -1,4 +1,4 @@
-//! The WebRTC stack's view of the world: tokio, with sockets of our own.
+//! The runtime for the WebRTC stack: tokio, with our own sockets.
 //!
 //! Four things differ from the stack's tokio runtime:
 //! - Drivers run as tasks of the application's runtime and end when their connection is dropped.
@@ -26,8 +26,7 @@ use webrtc::runtime::{
 
 use super::shared_port::SharedPort;
 
-/// Kernel buffer asked for on the receiving side, in bytes: a driver that is late must not cost
-/// datagrams. The system may give less (`net.core.rmem_max`).
+/// Requested size of the kernel's receive buffer, in bytes: a late driver must not lose datagrams. The system may give less (`net.core.rmem_max`).
 const RECEIVE_BUFFER: usize = 2 * 1024 * 1024;
 
 type Boxed<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -149,7 +148,7 @@ impl fmt::Debug for LinkSocket {
     }
 }
 
-/// Readies a bound socket for use with tokio.
+/// Prepares a bound socket for tokio.
 pub(super) fn prepare(socket: std::net::UdpSocket) -> io::Result<tokio::net::UdpSocket> {
     socket.set_nonblocking(true)?;
     socket2::SockRef::from(&socket).set_recv_buffer_size(RECEIVE_BUFFER)?;

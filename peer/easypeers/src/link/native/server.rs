@@ -49,7 +49,7 @@ impl IceServer {
         Err(LinkError::ice_server(url, reason))
     }
 
-    /// The URLs that can be used, as the stack wants them; the others are told to the log.
+    /// The URLs that can be used, as the stack wants them. The others are logged.
     pub(super) fn usable(&self, relays: bool) -> Option<RTCIceServer> {
         let usable = |url: &&String| {
             self.check_url(url, relays)

@@ -1,6 +1,5 @@
-//! One UDP port for the links of all connections. In come datagrams of everybody, out they go to
-//! the connection that each is meant for; each connection has a [`VirtualSocket`] in place of a
-//! socket of its own.
+//! One UDP port for all connections. Each datagram goes to the connection that it is meant for. A
+//! connection has a [`VirtualSocket`] in place of a socket of its own.
 //!
 //! How a datagram finds its connection (RFC 7983 tells the protocols apart by the first byte):
 //! - STUN requests name our ICE user fragment first in USERNAME (RFC 8489, section 14.3).
@@ -77,7 +76,7 @@ impl SharedPort {
         self.local
     }
 
-    /// A socket for the connection with this ICE user fragment, which believes to be at `alias`.
+    /// A socket for the connection with this ICE user fragment. It reports `alias` as its address.
     pub(super) fn attach(self: &Arc<Self>, ufrag: &str, alias: SocketAddr) -> VirtualSocket {
         let (queue, incoming) = mpsc::channel(QUEUE);
         let id = lock(&self.table).add(ufrag, queue);
@@ -134,7 +133,7 @@ struct Entry {
     established: bool,
 }
 
-/// Which connection gets what.
+/// Decides which connection gets a datagram.
 #[derive(Default)]
 struct Table {
     last: Id,
@@ -175,7 +174,7 @@ impl Table {
         }
     }
 
-    /// Learns that a connection has to do with an address.
+    /// Learns that a connection uses an address.
     fn meet(&mut self, id: Id, address: SocketAddr) {
         let Some(entry) = self.entries.get_mut(&id) else {
             return;
@@ -192,7 +191,7 @@ impl Table {
         entry.addresses.push(address);
     }
 
-    /// Takes note of a datagram; whether it may go out.
+    /// Notes an outgoing datagram. Returns whether it may be sent.
     fn sends(&mut self, id: Id, bytes: &[u8], to: SocketAddr) -> bool {
         match Datum::of(bytes) {
             Datum::StunRequest(transaction, _) => {

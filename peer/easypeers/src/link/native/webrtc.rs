@@ -1,5 +1,5 @@
-//! Making links. In go [`LinkOptions`] and the other side's description, out comes our own, and
-//! then an open [`Link`].
+//! Making links: from [`LinkOptions`] and the other side's description to our own description, and
+//! then an open [`Link`](super::Link).
 //!
 //! The settings, each of which was measured: see `docs/` for the figures.
 
@@ -28,12 +28,12 @@ use super::server::is_turn;
 use super::shared_port::SharedPort;
 use super::{HIGH_WATER, IceServer, LinkError, LinkOptions, OPEN, UdpPorts};
 
-/// Ports of a range that are tried for one link: that the first is lost to a race is rare.
+/// Ports of a range that are tried for one link. The first one is seldom lost to a race.
 const PORT_TRIES: u32 = 4;
 
 /// Makes links. Cheap to clone; all clones share one DTLS certificate.
 #[derive(Clone)]
-pub(crate) struct Transport {
+pub struct Transport {
     inner: Arc<Inner>,
 }
 
@@ -56,14 +56,14 @@ impl fmt::Debug for Transport {
 }
 
 impl Transport {
-    /// Readies what all links share.
+    /// Prepares what all links share.
     ///
     /// # Errors
     ///
     /// [`LinkError::IceServer`] for a server that cannot be used, [`LinkError::Port`] when a port
     /// asked for is taken, [`LinkError::Address`] for an address that this host does not have,
     /// [`LinkError::NoAddress`] on a host without any.
-    pub(crate) async fn new(options: LinkOptions) -> Result<Self, LinkError> {
+    pub async fn new(options: LinkOptions) -> Result<Self, LinkError> {
         Self::with_deadline(options, OPEN).await
     }
 
@@ -105,8 +105,8 @@ impl Transport {
     }
 
     /// Replaces the STUN and TURN servers, for links made from now on. Those that cannot be used
-    /// are left out and told to the log.
-    pub(crate) fn set_ice_servers(&self, servers: Vec<IceServer>) {
+    /// are left out and logged.
+    pub fn set_ice_servers(&self, servers: Vec<IceServer>) {
         let relays = !matches!(self.inner.options.udp_ports, UdpPorts::One(_));
         let usable = servers.iter().filter_map(|server| server.usable(relays));
         let usable = usable.collect();
@@ -119,7 +119,7 @@ impl Transport {
     /// # Errors
     ///
     /// [`LinkError`] when there is no address, port or candidate to offer.
-    pub(crate) async fn offer(&self) -> Result<PendingOffer, LinkError> {
+    pub async fn offer(&self) -> Result<PendingOffer, LinkError> {
         // Ordered and reliable is the default (W3C WebRTC, section 6.2).
         self.offer_with(None).await
     }
@@ -137,7 +137,7 @@ impl Transport {
     /// # Errors
     ///
     /// [`LinkError::Sdp`] for an offer that is refused, and as [`Transport::offer`].
-    pub(crate) async fn answer(&self, offer: &str) -> Result<PendingAnswer, LinkError> {
+    pub async fn answer(&self, offer: &str) -> Result<PendingAnswer, LinkError> {
         let offer = Description::read(offer, Kind::Offer)?;
         let (connection, signals) = self.connect().await?;
         PendingAnswer::make(self, connection, signals, &offer).await
@@ -148,8 +148,8 @@ impl Transport {
         self.inner.open
     }
 
-    /// A connection of the stack, with sockets of its own. In a range, another link or program may
-    /// take the port between our look at it and the stack's; then another one is tried.
+    /// A connection of the stack, with sockets of its own. Another link or program may take a port of
+    /// the range between our check and the stack's use. Then another one is tried.
     async fn connect(&self) -> Result<(Connection, Signals), LinkError> {
         let mut left = match self.inner.options.udp_ports {
             UdpPorts::Range(_) => PORT_TRIES,
@@ -172,7 +172,7 @@ impl Transport {
         let mut settings = self.settings();
         let mut runtime = LinkRuntime::default();
         if !self.inner.shared.is_empty() {
-            // Our own, so that the shared port knows whose a STUN request is.
+            // The shared port tells by our user fragment which connection a STUN request is for.
             let (ufrag, password) = (ice_text(UFRAG), ice_text(PASSWORD));
             settings = settings.with_ice_credentials(ufrag.clone(), password);
             runtime.shared = Some((Arc::clone(&self.inner.shared), ufrag));
@@ -194,7 +194,7 @@ impl Transport {
         Ok((Connection::new(stack), signals))
     }
 
-    /// What the stack shall bind for one connection.
+    /// The addresses that the stack should bind for one connection.
     fn addresses(&self) -> Result<Vec<SocketAddr>, LinkError> {
         let Inner {
             options, shared, ..
@@ -217,9 +217,8 @@ impl Transport {
         addresses.into_iter().map(bind).collect()
     }
 
-    /// Our description as others shall see it: with the shared port, and with the public address
-    /// in place of our own. Loopback addresses stay, since they serve peers of the same host,
-    /// unless the family has no other.
+    /// Our description for other peers: with the shared port, and with the public address in place of
+    /// our own. Loopback addresses stay for peers on the same host, unless the family has no other.
     pub(super) fn told(&self, sdp: &str) -> String {
         let Inner {
             options, shared, ..
@@ -241,7 +240,7 @@ impl Transport {
     }
 
     /// Whether a TURN server is among the ICE servers.
-    pub(crate) fn has_relay(&self) -> bool {
+    pub fn has_relay(&self) -> bool {
         let servers = self.inner.ice_servers.lock();
         let servers = servers.unwrap_or_else(PoisonError::into_inner);
         let mut urls = servers.iter().flat_map(|server| &server.urls);
@@ -277,7 +276,7 @@ impl Transport {
 }
 
 fn new_certificate(crypto: &dyn RTCCryptoProvider) -> Result<RTCCertificate, LinkError> {
-    // A subject that says nothing, as browsers do.
+    // Browsers use such a subject too. It reveals nothing.
     let params = CertificateParams::new(vec!["webrtc".to_owned()]);
     let params = params.map_err(|_| LinkError::Failed)?;
     let scheme = SignatureScheme::EcdsaP256Sha256;

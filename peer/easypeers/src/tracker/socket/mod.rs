@@ -1,5 +1,5 @@
-//! Connections to a tracker: one WebSocket; and one GET. `native` is TCP and TLS with the roots of
-//! webpki, `browser` the page's own `WebSocket` and `fetch`.
+//! Connections to a tracker: a WebSocket, and GET requests. `native` uses TCP and TLS with the roots
+//! of webpki, `browser` the page's `WebSocket` and `fetch`.
 
 #[cfg(target_family = "wasm")]
 mod browser;
@@ -26,7 +26,7 @@ const MAX_ANSWER: usize = 64 << 10;
 /// Time for a GET.
 const GET: Duration = Duration::from_secs(3);
 
-/// What a socket tells.
+/// What a socket receives.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Received {
     Text(String),
@@ -36,7 +36,7 @@ pub(super) enum Received {
     Closed(String),
 }
 
-/// How a connection ends that the tracker closes without a word.
+/// The end of a connection that the tracker closed, with its reason if it gave one.
 fn closed_by_tracker(reason: Option<String>) -> Received {
     let reason = reason.filter(|reason| !reason.is_empty());
     Received::Closed(reason.unwrap_or_else(|| "closed by the tracker".to_owned()))

@@ -51,7 +51,7 @@ impl Connector {
         Self::trusting(&[])
     }
 
-    /// Trusts them and whatever else `extra` certifies.
+    /// Trusts these and the authorities in `extra`.
     pub(in crate::tracker) fn trusting(extra: &[CertificateDer<'static>]) -> Self {
         let mut roots = known_roots();
         roots.add_parsable_certificates(extra.iter().cloned());
@@ -131,7 +131,7 @@ impl fmt::Debug for Socket {
 }
 
 impl Socket {
-    /// The next thing that it tells. Loses nothing when dropped before it is ready.
+    /// The next thing that arrives. Loses nothing when dropped before it is ready.
     pub(in crate::tracker) async fn receive(&mut self) -> Received {
         match self.0.next().await {
             Some(Ok(Message::Text(text))) => Received::Text(text.as_str().to_owned()),
@@ -149,7 +149,7 @@ impl Socket {
         sent.map_err(|error| error.to_string())
     }
 
-    /// Asks for a sign of life; a ping will do.
+    /// Asks for a sign of life: a ping is enough.
     pub(in crate::tracker) async fn ping(
         &mut self,
         _question: impl FnOnce() -> String,
@@ -159,7 +159,7 @@ impl Socket {
     }
 
     pub(in crate::tracker) async fn close(&mut self) {
-        // Who is gone already needs no farewell.
+        // An error here means that the tracker is gone already.
         let _ = self.0.close(None).await;
     }
 }

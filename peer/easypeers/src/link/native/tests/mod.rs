@@ -1,4 +1,3 @@
-mod cost;
 mod descriptions;
 mod failures;
 mod files;
