@@ -2,6 +2,7 @@
 
 use easypeers_proto::crypto::Identity;
 use rand::SeedableRng;
+use rand::rngs::StdRng;
 
 use super::*;
 use crate::routing::Routing;

@@ -10,6 +10,10 @@
 //!
 //! The probes wait longer for peers whose timers run late (Lifeguard: Dadgar, Phillips and Currey, 2017).
 
+mod interface;
+#[cfg(test)]
+mod tests;
+
 use std::time::Duration;
 
 use easypeers_proto::PeerId;
@@ -22,6 +26,8 @@ use crate::expiring_map::ExpiringMap;
 use crate::map::Map;
 use crate::message::LinkId;
 use crate::time::Now;
+
+pub use interface::{Goodbye, Input, NeighborView, Output, Penalty, Reason};
 
 /// Links above `max_peers` that are accepted while neighbours are exchanged for them.
 pub const SLACK: usize = 2;
@@ -54,105 +60,6 @@ const LIMIT: f32 = 100.0;
 /// How long a neighbour that broke the rules is kept out, and how many of them are remembered.
 const BAN: Duration = Duration::from_secs(600);
 const BANS: u32 = 1024;
-
-/// Why a neighbour loses points.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Penalty {
-    /// A message or frame breaks a rule. Eight of them end a link: a peer may run an older version, or its
-    /// clock may be wrong.
-    BrokenRule,
-    /// A broadcast of the neighbour's own is above its rate.
-    OverRate,
-}
-
-impl Penalty {
-    const fn points(self) -> f32 {
-        match self {
-            Self::BrokenRule => 13.0,
-            Self::OverRate => 1.0,
-        }
-    }
-}
-
-/// Why we close a link.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Reason {
-    /// We have enough links.
-    Full,
-    /// There is another link to the same peer.
-    Duplicate,
-    /// It sent what it must not send.
-    Protocol,
-    /// We leave the swarm.
-    Leaving,
-    /// Another link took its place.
-    Split,
-}
-
-/// Why we close a link, and which other peers the other side may try.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Goodbye {
-    /// Why.
-    pub reason: Reason,
-    /// Members to try, at most eight. Only with [`Reason::Full`].
-    pub peers: Vec<PeerId>,
-}
-
-/// A neighbour, for the application.
-#[derive(Debug, Clone, Copy)]
-pub struct NeighborView {
-    /// Its address.
-    pub peer: PeerId,
-    /// Whether we made the offer.
-    pub offered: bool,
-    /// Since when the link is up.
-    pub up_since: Now,
-    /// The round trip of the last probe.
-    pub rtt: Option<Duration>,
-    /// Whether it is a peer of Easypeers 1.
-    pub compat: bool,
-}
-
-/// What happens to the links.
-#[derive(Debug)]
-pub enum Input {
-    /// The peer of a link has proven its keys.
-    Admitted {
-        /// The link.
-        link: LinkId,
-        /// Its peer.
-        peer: PeerId,
-        /// Its peer's keys. `None` for a peer of Easypeers 1, which has none.
-        keys: Option<PublicKeys>,
-        /// Whether we made the offer.
-        offered: bool,
-        /// A number that both sides of this link know and no other link has.
-        token: u64,
-    },
-    /// The other side accepts the link, or tells how many links it has now.
-    Neighbor(LinkId, Neighbor),
-    /// The other side asks whether we live.
-    Ping(LinkId, Ping),
-    /// The other side answers a probe.
-    Pong(LinkId, Pong),
-    /// The connection of this link may be gone: ask now.
-    Suspect(LinkId),
-    /// Keep this many links from now on.
-    SetMaxPeers(usize),
-    /// A link has been silent for too long, see [`Neighbors::overdue`].
-    Overdue(LinkId),
-}
-
-/// What the links want done.
-#[derive(Debug)]
-pub enum Output {
-    /// Send a control frame along these links.
-    Send(Vec<LinkId>, Frame),
-    /// Both sides have accepted this link.
-    Accepted(LinkId),
-    /// Close this link.
-    Close(LinkId, Option<Reason>),
-}
 
 /// A probe without an answer yet.
 #[derive(Debug, Clone, Copy)]
@@ -666,146 +573,5 @@ impl Neighbors {
                 compat: link.is_v1(),
             })
         })
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use easypeers_proto::crypto::Identity;
-    use rand::SeedableRng;
-
-    use super::*;
-
-    struct World {
-        neighbors: Neighbors,
-        rng: StdRng,
-    }
-
-    impl World {
-        fn new(max_peers: usize) -> Self {
-            let seed = 1;
-            println!("seed {seed}");
-            Self {
-                neighbors: Neighbors::new(PeerId::new([9; 20]), 5, max_peers),
-                rng: StdRng::seed_from_u64(seed),
-            }
-        }
-
-        fn handle(&mut self, now: Now, input: Input) -> Vec<Output> {
-            self.neighbors.handle(now, &mut self.rng, input);
-            self.neighbors.take_outputs()
-        }
-
-        fn admit(&mut self, link: u64, identity: u8, offered: bool, token: u64) -> Vec<Output> {
-            let identity = Identity::from_seed(&[identity; 32]);
-            let admitted = Input::Admitted {
-                link: LinkId(link),
-                peer: identity.address(),
-                keys: Some(*identity.public()),
-                offered,
-                token,
-            };
-            self.handle(Now::ZERO, admitted)
-        }
-
-        fn accept(&mut self, link: u64, epoch: u64) -> Vec<Output> {
-            let said = Neighbor {
-                epoch,
-                links: 1,
-                max_links: 6,
-            };
-            self.handle(Now::ZERO, Input::Neighbor(LinkId(link), said))
-        }
-    }
-
-    #[test]
-    fn a_link_counts_once_both_sides_have_accepted_it() {
-        let mut world = World::new(6);
-        let out = world.admit(1, 1, true, 0);
-        assert!(matches!(&out[..], [Output::Send(to, Frame::Neighbor(_))] if to == &[LinkId(1)]));
-        assert!(matches!(
-            world.accept(1, 1)[..],
-            [Output::Accepted(LinkId(1))]
-        ));
-        assert!(world.accept(1, 1).is_empty(), "said again");
-        assert!(!world.neighbors.is_up(LinkId(1)));
-        world.neighbors.raise(Now::ZERO, LinkId(1));
-        assert!(world.neighbors.is_up(LinkId(1)));
-    }
-
-    #[test]
-    fn beyond_its_slack_a_peer_refuses() {
-        let mut world = World::new(2);
-        for at in 1..=4 {
-            assert!(matches!(
-                world.admit(at, at as u8, true, 0)[..],
-                [Output::Send(..)]
-            ));
-        }
-        let out = world.admit(5, 5, true, 0);
-        assert!(matches!(
-            out[..],
-            [Output::Close(LinkId(5), Some(Reason::Full))]
-        ));
-    }
-
-    #[test]
-    fn of_two_links_to_one_peer_the_newer_epoch_then_the_higher_token_stays() {
-        for (epoch, token, stays) in [
-            (2, 0, Stays::Restarted),
-            (0, 9, Stays::Old),
-            (1, 9, Stays::New),
-            (1, 3, Stays::Old),
-        ] {
-            let mut world = World::new(6);
-            world.admit(1, 1, true, 5);
-            world.accept(1, 1);
-            world.neighbors.raise(Now::ZERO, LinkId(1));
-            world.admit(2, 1, true, token);
-            world.accept(2, epoch);
-            assert_eq!(world.neighbors.rival(LinkId(2)), Some((LinkId(1), stays)));
-        }
-    }
-
-    #[test]
-    fn a_silent_neighbour_is_probed_and_given_up() {
-        let mut world = World::new(6);
-        world.admit(1, 1, true, 0);
-        world.accept(1, 1);
-        world.neighbors.raise(Now::ZERO, LinkId(1));
-        let mut probes = 0;
-        let closed = loop {
-            let now = world.neighbors.next_due();
-            assert_eq!(world.neighbors.overdue(now), [LinkId(1)]);
-            match &world.handle(now, Input::Overdue(LinkId(1)))[..] {
-                [Output::Send(_, Frame::Ping(_))] => probes += 1,
-                [Output::Close(LinkId(1), None)] => break now,
-                other => panic!("{other:?}"),
-            }
-        };
-        assert_eq!(probes, u32::from(MISSES));
-        assert_eq!(closed, IDLE + PROBE.1 * MISSES.into());
-    }
-
-    #[test]
-    fn broken_rules_end_a_link_and_are_forgiven_with_time() {
-        let mut world = World::new(6);
-        world.admit(1, 1, true, 0);
-        let peer = Identity::from_seed(&[1; 32]).address();
-        let rule = Penalty::BrokenRule;
-        let mut broken = |now| world.neighbors.penalize(now, LinkId(1), rule);
-        assert!((0..7).all(|_| !broken(Now::ZERO)));
-        assert!(!broken(Duration::from_secs(60)), "a minute forgives");
-        let after = (0..).position(|_| broken(Duration::from_secs(60)));
-        assert!(after.is_some());
-        assert!(world.neighbors.is_banned(peer));
-        world.neighbors.remove(LinkId(1));
-        let out = world.admit(2, 1, true, 0);
-        assert!(matches!(
-            out[..],
-            [Output::Close(LinkId(2), Some(Reason::Protocol))]
-        ));
-        world.neighbors.expire(Duration::from_secs(60) + BAN);
-        assert!(!world.neighbors.is_banned(peer));
     }
 }
