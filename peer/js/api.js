@@ -74,7 +74,7 @@ function read (options, defaultTracker) {
 /**
  * Makes the class.
  * @param Peer the WebAssembly's class
- * @param defaultTracker where peers meet that are told no tracker
+ * @param defaultTracker where peers meet when no tracker is given
  */
 export function define (Peer, defaultTracker) {
   return class Easypeers {

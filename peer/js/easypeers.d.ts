@@ -135,7 +135,7 @@ export class Easypeers {
   address: string
   /** The swarm, 40 hex digits; a new one leaves one swarm for another. */
   identifier: string
-  /** 32 secret bytes; whoever has them is this peer. */
+  /** 32 secret bytes. Anyone who has them can pose as this peer. */
   identity: Uint8Array
   maxPeers: number
   /** Milliseconds between two announces. */

@@ -24,7 +24,7 @@ pub struct Arrival {
     pub message: Arc<Signed>,
 }
 
-/// Why a broadcast of ours was not published.
+/// Why our broadcast was not published.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Unsent {
     /// There was no link in time.
@@ -148,9 +148,9 @@ pub enum Output {
         /// The content.
         data: Vec<u8>,
     },
-    /// A broadcast of ours is on its way.
+    /// Our broadcast is on its way.
     Published(Arc<Signed>),
-    /// A broadcast of ours did not go out.
+    /// Our broadcast did not go out.
     NotPublished {
         /// The message.
         id: MessageId,

@@ -35,7 +35,7 @@ const PATIENCE: Duration = Duration::from_secs(4);
 /// A message without any new piece for this long is given up.
 const GIVE_UP: Duration = Duration::from_secs(60);
 
-/// Requests of others that wait for a piece which is not here yet.
+/// Requests from neighbours that wait for a piece which is not here yet.
 const WAITING: usize = 4096;
 
 #[derive(Debug, Clone)]

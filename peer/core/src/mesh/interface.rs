@@ -96,7 +96,7 @@ pub enum Input {
         /// Its bytes, at most 16 KiB.
         data: Arc<[u8]>,
     },
-    /// Broadcast a message of ours.
+    /// Broadcast our message.
     Publish {
         /// The message.
         message: Arc<Signed>,
@@ -105,7 +105,7 @@ pub enum Input {
     },
     /// Find the keys of a member.
     FindKeys(PeerId),
-    /// Send a sealed message of ours.
+    /// Send our sealed message.
     Direct(Arc<Sealed>),
     /// A sealed message was opened: acknowledge it.
     Acknowledge {
@@ -202,9 +202,9 @@ pub enum Output {
         /// The content.
         data: Vec<u8>,
     },
-    /// A broadcast of ours is on its way.
+    /// Our broadcast is on its way.
     Published(Arc<Signed>),
-    /// A broadcast of ours did not go out.
+    /// Our broadcast did not go out.
     NotPublished {
         /// The broadcast.
         id: MessageId,
@@ -236,7 +236,7 @@ pub enum Output {
         /// Links that the message travelled along.
         hops: u8,
     },
-    /// A sealed message of ours was not acknowledged in time.
+    /// Our sealed message was not acknowledged in time.
     Undelivered {
         /// The message.
         id: MessageId,

@@ -70,7 +70,7 @@ pub enum Output {
         /// Links that the message travelled along.
         hops: u8,
     },
-    /// A sealed message of ours was not acknowledged in time.
+    /// Our sealed message was not acknowledged in time.
     Undelivered {
         /// The message.
         id: MessageId,

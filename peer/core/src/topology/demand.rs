@@ -13,7 +13,7 @@ pub(super) struct Demand {
     links: usize,
     /// Bulk links: they come on top of `max_peers`.
     bulk: usize,
-    /// Invitations of ours that add a link.
+    /// Our invitations that add a link.
     invited: usize,
     /// Links that our requests under way may bring.
     requested: usize,

@@ -90,7 +90,7 @@ pub enum Output {
     TooManyLinks(usize),
     /// Links are missing and none has their place yet.
     Incomplete,
-    /// This member lies behind this link, so many links away.
+    /// This member lies behind this link, this many links away.
     RouteLearnt(PeerId, LinkId, u8),
 }
 

@@ -189,7 +189,7 @@ impl Topology {
         self.beacons.on_beacon(now, me, beacon)
     }
 
-    /// What a new neighbour is told of beacons.
+    /// What we tell a new neighbour about beacons.
     pub(crate) fn beacons(&self) -> Option<BeaconsFrame> {
         let beacons = self.beacons.latest();
         (!beacons.is_empty()).then_some(BeaconsFrame { beacons })
@@ -251,7 +251,7 @@ impl Topology {
         }
     }
 
-    /// Sends out a walk of ours that may bring this many links. Whether there is a way for it.
+    /// Sends out a walk that may bring this many links. Whether there is a way for it.
     fn start_walk(
         &mut self,
         now: Now,
@@ -405,7 +405,7 @@ impl Topology {
         self.out.push(Output::Signal(signal));
     }
 
-    /// Sends a description of ours along the way of its exchange.
+    /// Sends our description along the way of its exchange.
     fn describe(&mut self, neighbors: &Neighbors, signal: Signal) {
         let link = self.exchanges.way(signal.id);
         if let Some(link) = link.filter(|link| neighbors.is_up(*link)) {

@@ -96,10 +96,10 @@ pub struct Message<'a> {
     pub text: Cow<'a, str>,
     /// The author's address, as claimed.
     pub from: PeerId,
-    /// The addresses in `has`; what is none is left out. `None` without an array: such a message is
+    /// The addresses in `has`, without what is not an address. `None` if there is no array: such a message is
     /// not forwarded.
     pub has: Option<Vec<PeerId>>,
-    /// The addresses in `to`; what is none is left out. `None`: for everybody.
+    /// The addresses in `to`, without what is not an address. `None` means everybody.
     pub to: Option<Vec<PeerId>>,
     #[cfg(feature = "compat")]
     json: &'a str,

@@ -25,7 +25,7 @@ pub(in super::super) fn parse(digits: &str) -> Option<Number> {
 }
 
 fn digits(number: &Number, radix: u8) -> String {
-    // Only a radix that is none is refused.
+    // Only an invalid radix is refused.
     number
         .to_string(radix)
         .map(String::from)
