@@ -1,4 +1,4 @@
-//! What the original sent and accepts, what we make, and what strangers may send.
+//! What Easypeers 1 sends and accepts, what we make, and what strangers may send.
 
 use proptest::prelude::*;
 use serde_json::Value;
@@ -226,7 +226,7 @@ fn cost() {
     let mut fill = source(2);
     let key = PublicKey::generate(512, &mut fill).unwrap();
     let case = &vectors()["certificates"][1];
-    // The original's kind of key, whose g is random.
+    // A key as Easypeers 1 makes it, whose g is random.
     let theirs = PublicKey::decode(&case["pubkey"].to_string()).unwrap();
     let (id, from) = (message_id("hello", 7), ME.to_string());
     for (name, key) in [("ours", &key), ("theirs", &theirs)] {
