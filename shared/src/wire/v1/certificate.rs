@@ -12,7 +12,7 @@
 //! message, and no key is bound to an address; so anybody can certify any text as anybody's. Peers
 //! of version 1 drop messages without a valid one, which is why we make and check them at all.
 //!
-//! Beyond what the original checks we ask for what none of its own certificates lacks: `n` odd and
+//! Beyond what Easypeers 1 checks, we require what all of its own certificates have: `n` odd and
 //! of [`MIN_KEY_BITS`] to [`MAX_KEY_BITS`], `_n2` equal to n², every number a unit and reduced. That
 //! refuses the constant that certifies every text and keys too small to mean anything; a proof made
 //! by a third party and one shifted from another text pass, as they must.
@@ -31,7 +31,7 @@ use super::MAX_TEXT;
 use super::number::{self, Number, bits, decimal, power, small};
 use super::prime::{below, prime};
 
-/// Bits of the smallest modulus accepted. The original makes 256 (0.1) and 512 (0.3).
+/// Bits of the smallest modulus accepted. Easypeers 1 makes 256 (0.1) and 512 (0.3).
 pub const MIN_KEY_BITS: u64 = 128;
 
 /// Bits of the largest modulus accepted, which is that of Easypeers 1. A key of
@@ -125,7 +125,7 @@ struct WireCertificate<'a> {
     pubkey: &'a RawValue,
 }
 
-/// In the order in which the original writes it.
+/// In the order in which Easypeers 1 writes it.
 #[derive(Serialize)]
 struct OurCertificate<'a> {
     id: OurCommitment,
