@@ -15,6 +15,13 @@
 //! # Ok(())
 //! # }
 //! ```
+//!
+//! The feature `compat`, off by default, adds links to peers of Easypeers 1. Their messages are not
+//! authenticated.
+//!
+//! Inside: `api` is the handle, `driver` the task behind it, `model` the types of both. Below are
+//! [`link`] (WebRTC), [`tracker`] (signalling) and `rt` (tasks and clocks of the platform). The
+//! protocol itself is in `easypeers-core`.
 
 #![deny(missing_docs)]
 

@@ -33,3 +33,17 @@ pub(super) fn broadcast(signed: &Signed, hops: u8, bytes: Vec<u8>) -> Option<Mes
         time_ms: signed.time_ms,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn data_keeps_its_kind() {
+        for data in [Data::from("hello"), Data::from(vec![0xff])] {
+            let bytes = data.as_bytes().to_vec();
+            assert_eq!(to_data(content(&data), bytes), Some(data));
+        }
+        assert_eq!(to_data(Content::Text, vec![0xff]), None);
+    }
+}

@@ -141,3 +141,104 @@ pub(super) fn encode_goodbye(goodbye: &Goodbye) -> Arc<[u8]> {
     let peers = goodbye.peers.clone();
     encode(&frame::Goodbye { reason, peers }.into())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use easypeers_core::mesh::Settings;
+    use easypeers_core::rate::AUTHOR_RATE;
+    use easypeers_proto::crypto::Identity;
+    use easypeers_proto::crypto::envelope::{Content, Draft};
+
+    use super::*;
+
+    const LINK: LinkId = LinkId(1);
+    const NOW_MS: u64 = 1_700_000_000_000;
+
+    fn mesh() -> Mesh {
+        let identity = Identity::from_seed(&[1; 32]);
+        Mesh::new(Settings {
+            me: identity.address(),
+            keys: *identity.public(),
+            started_ms: NOW_MS,
+            max_peers: 6,
+            rate: AUTHOR_RATE,
+            history: Duration::ZERO,
+            flip_interval: Duration::from_secs(1200),
+            seed: 1,
+        })
+    }
+
+    /// A message of another member.
+    fn envelope(kind: Kind, payload: &[u8]) -> Vec<u8> {
+        let draft = Draft {
+            kind,
+            content: Content::Text,
+            epoch: NOW_MS,
+            sequence: 1,
+            time_ms: NOW_MS,
+            recipients: &[],
+            nonce: [7; 8],
+            payload,
+        };
+        draft.sign(&Identity::from_seed(&[2; 32]))
+    }
+
+    fn gossip(envelope: &[u8]) -> Arc<[u8]> {
+        let gossip = Gossip {
+            hops: 0,
+            pushed: Pushed::Flood,
+            has: Vec::new(),
+            envelope: envelope.into(),
+        };
+        encode(&gossip.into())
+    }
+
+    #[test]
+    fn a_signed_broadcast_is_gossip_and_an_altered_one_is_wrong() {
+        let mesh = mesh();
+        let mut envelope = envelope(Kind::Broadcast, b"hello");
+        let good = read(LINK, &gossip(&envelope), Now::ZERO, &mesh);
+        assert!(matches!(good, Read::Input(Input::Gossip(_))), "{good:?}");
+        let last = envelope.len() - 1;
+        envelope[last] ^= 1;
+        let altered = read(LINK, &gossip(&envelope), Now::ZERO, &mesh);
+        assert!(matches!(altered, Read::Wrong(_)), "{altered:?}");
+    }
+
+    #[test]
+    fn signed_nonsense_is_wrong() {
+        let mesh = mesh();
+        for (kind, payload) in [
+            (Kind::Manifest, &b"no manifest"[..]),
+            (Kind::Bridged, &[0; 20]),
+        ] {
+            let frame = gossip(&envelope(kind, payload));
+            let read = read(LINK, &frame, Now::ZERO, &mesh);
+            assert!(matches!(read, Read::Wrong(_)), "{read:?}");
+        }
+    }
+
+    #[test]
+    fn a_goodbye_names_members_to_try() {
+        let goodbye = Goodbye {
+            reason: Reason::Full,
+            peers: vec![PeerId::new([5; 20])],
+        };
+        let read = read(LINK, &encode_goodbye(&goodbye), Now::ZERO, &mesh());
+        assert!(
+            matches!(&read, Read::Goodbye(peers) if *peers == goodbye.peers),
+            "{read:?}"
+        );
+    }
+
+    #[test]
+    fn frames_of_newer_versions_are_skipped_if_they_may_be() {
+        let mesh = mesh();
+        let skipped = read(LINK, &[0x7f, 0], Now::ZERO, &mesh);
+        assert!(matches!(skipped, Read::Skip), "{skipped:?}");
+        let malformed = read(LINK, &[0xff, 0], Now::ZERO, &mesh);
+        assert!(matches!(malformed, Read::Malformed), "{malformed:?}");
+    }
+}

@@ -7,6 +7,7 @@ mod ports;
 mod runtime;
 mod server;
 mod shared_port;
+mod socket;
 #[cfg(test)]
 mod tests;
 mod webrtc;

@@ -26,7 +26,7 @@ use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
 use webrtc::runtime::{AsyncUdpSocket, RecvMeta, Transmit};
 
-use super::runtime::{Burst, prepare, received};
+use super::socket::{Burst, prepare, received};
 
 /// Longest datagram taken, in bytes. The SCTP layer of every implementation stays below 1,280.
 const MAX_DATAGRAM: usize = 2048;
