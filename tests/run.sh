@@ -46,6 +46,9 @@ cargo clippy --workspace --all-targets --locked -- -D warnings
 # As the library is without the feature `compat`, which other packages turn on.
 cargo clippy -p easypeers --all-targets --locked -- -D warnings
 
+step 'the libraries: what they depend on, and their packages'
+bash tests/crates.sh
+
 step 'unit, property and integration tests'
 cargo test --workspace --locked
 

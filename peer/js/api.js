@@ -1,15 +1,15 @@
-// The browser peer as pages see it: events, overloads, and what a page's life means for a peer. The
-// mesh itself is the WebAssembly behind `Peer`.
+// The browser peer as pages see it: events, overloads, and what happens to a peer when its page is left, comes
+// back or goes online. The mesh itself is the WebAssembly behind `Peer`.
 
-/** What the page's life means to each peer in it: that it goes, comes back, or is online again. */
+/** Tells each peer in this page when the page is left, comes back or is online again. */
 const living = new Set()
 let listening = false
 
 function listen () {
   if (listening || typeof globalThis.addEventListener !== 'function') return
   listening = true
-  // A goodbye reaches neighbours at once; without it they wait for their probes. What is called
-  // here and the promises it settles run before the page is gone.
+  // A goodbye reaches neighbours at once. Without it they find out by their probes. What is called here, and the
+  // promises that it settles, run before the page is gone.
   addEventListener('pagehide', () => living.forEach(life => life.leave()))
   addEventListener('pageshow', event => { if (event.persisted) living.forEach(life => life.comeBack()) })
   addEventListener('online', () => living.forEach(life => life.retry()))
@@ -18,7 +18,7 @@ function listen () {
   })
 }
 
-/** Whoever closed the peer expects no more of it. */
+/** After `close()`, errors of what was under way interest nobody. */
 const closed = () => {}
 
 const whole = (name, value, least, most) => {
@@ -38,7 +38,7 @@ const hex = (name, value) => {
   return value.toLowerCase()
 }
 
-/** Text stays text, everything made of bytes becomes a Uint8Array. */
+/** Text stays text. Everything made of bytes becomes a Uint8Array. */
 function payload (data) {
   if (typeof data === 'string') return data
   if (data instanceof ArrayBuffer) return new Uint8Array(data)
@@ -74,7 +74,7 @@ function read (options, defaultTracker) {
 /**
  * Makes the class.
  * @param Peer the WebAssembly's class
- * @param defaultTracker where peers meet that are told no tracker
+ * @param defaultTracker where peers meet when no tracker is given
  */
 export function define (Peer, defaultTracker) {
   return class Easypeers {
@@ -83,7 +83,7 @@ export function define (Peer, defaultTracker) {
     #seed
     #peer
     #listeners = new Map()
-    /** What was set and has not come into force yet. */
+    /** Settings that were set and are not in force yet. */
     #set = {}
     #paused = false
     #left = false
@@ -92,12 +92,12 @@ export function define (Peer, defaultTracker) {
         this.#left = true
         this.#peer.close()
       },
-      // From where browsers keep pages that were left.
+      // The page comes back from the cache of pages that were left.
       comeBack: () => {
         this.#left = false
         this.#start()
       },
-      // The network may be there again, or the timers on time.
+      // The network may be back, and timers run on time again.
       retry: () => {
         if (this.#paused || this.#left || this.#peer.status().trackers > 0) return
         this.#peer.useTrackers(true).catch(closed)
@@ -125,7 +125,7 @@ export function define (Peer, defaultTracker) {
         try {
           callback.call(this, value)
         } catch (error) {
-          // One listener's fault is not that of the others.
+          // An error of one listener must not keep the others from running.
           reportError(error)
         }
       }
@@ -155,7 +155,7 @@ export function define (Peer, defaultTracker) {
       return Promise.all(addresses.map(address => this.#peer.direct(address, data)))
     }
 
-    /** Takes a setting: read back at once, in force a little later. */
+    /** Takes a setting. It can be read back at once and is in force a little later. */
     #change (name, value, work) {
       this.#set[name] = value
       this.#options[name] = value
@@ -212,7 +212,7 @@ export function define (Peer, defaultTracker) {
   }
 }
 
-/** The tracker on the host of a script, where that is one. */
+/** The tracker on the host of a script, if there is one. */
 export function trackerOf (script) {
   const { protocol, host } = new URL(script, 'file:///')
   if (protocol === 'https:') return `wss://${host}`

@@ -1,12 +1,12 @@
-// The plain script: ready once it has run, so that the next script can say `new Easypeers(...)`. That
-// is why it waits for the WebAssembly, as the browser waits for the script itself.
+// The plain script. The next script of the page may say `new Easypeers(...)`, so this one waits for the
+// WebAssembly, as the browser waits for the script itself.
 import { initSync, Peer } from 'easypeers-wasm'
 import { define, trackerOf } from './api.js'
 
 const source = document.currentScript.src
 const request = new XMLHttpRequest()
 request.open('GET', new URL('easypeers.wasm', source), false)
-// Bytes come as text only, when nothing may wait: each as the low half of a character.
+// A synchronous request can only return text: each byte is the low half of a character.
 request.overrideMimeType('text/plain; charset=x-user-defined')
 request.send()
 if (request.status !== 200) throw new Error(`easypeers.wasm: status ${request.status}`)

@@ -107,7 +107,7 @@ pub(crate) struct Arguments {
     pub(crate) relay_only: bool,
 
     /// UDP port for all links, or a range such as 40000-40100 with a port for each link and offer.
-    /// TURN servers need a range. Default: any
+    /// With a single port, TURN servers cannot be used. Default: any
     #[arg(long, value_name = "N|N-M")]
     pub(crate) udp_port: Option<UdpPorts>,
 

@@ -9,6 +9,8 @@
 //! - [`message`], [`time`], [`rate`], [`tracker`]: what they have in common.
 //! - [`map`], [`expiring_map`]: maps that are small, or that forget.
 
+#![deny(missing_docs)]
+
 pub mod broadcast;
 pub mod expiring_map;
 pub mod map;
@@ -20,6 +22,8 @@ pub mod routing;
 pub mod schedule;
 pub mod session;
 pub mod signal;
+#[cfg(test)]
+mod testing;
 pub mod time;
 pub mod topology;
 pub mod tracker;

@@ -47,7 +47,7 @@ pub struct Signed {
 }
 
 impl Signed {
-    /// Decodes an envelope of ours, or one whose signature was checked.
+    /// Decodes our own envelope, or one whose signature was checked.
     ///
     /// # Errors
     /// [`EnvelopeError`] if the bytes are not an envelope.

@@ -100,8 +100,8 @@ impl Cache {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::message;
     use super::*;
+    use crate::testing::message;
 
     #[test]
     fn the_oldest_messages_make_room() {

@@ -198,8 +198,8 @@ mod tests {
     use rand::SeedableRng;
     use rand::rngs::StdRng;
 
-    use super::super::tests::{link_up, message, neighbors};
     use super::*;
+    use crate::testing::{link_up, message, neighbors};
 
     fn digest(out: &mut Vec<Output>) -> Digest {
         match out.pop() {
@@ -214,8 +214,8 @@ mod tests {
     #[test]
     fn equal_neighbours_say_nothing_and_different_ones_list_their_ids() {
         let mut rng = StdRng::seed_from_u64(1);
-        let (mut neighbors, mut out) = (neighbors(), Vec::new());
-        let link = link_up(&mut neighbors, &mut rng, 1);
+        let (mut neighbors, mut out) = (neighbors(6), Vec::new());
+        let link = link_up(&mut neighbors, &mut rng, 1, 2);
         let mut digests = Digests::new(1_000_000_000, Duration::from_secs(600));
         digests.add_link(Now::ZERO, &neighbors, link);
         let (mut ours, mut theirs) = (Cache::default(), Cache::default());

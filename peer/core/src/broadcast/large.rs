@@ -35,7 +35,7 @@ const PATIENCE: Duration = Duration::from_secs(4);
 /// A message without any new piece for this long is given up.
 const GIVE_UP: Duration = Duration::from_secs(60);
 
-/// Requests of others that wait for a piece which is not here yet.
+/// Requests from neighbours that wait for a piece which is not here yet.
 const WAITING: usize = 4096;
 
 #[derive(Debug, Clone)]
@@ -381,8 +381,8 @@ impl LargeMessage {
 mod tests {
     use easypeers_proto::crypto::manifest::CHUNK;
 
-    use super::super::tests::signed;
     use super::*;
+    use crate::testing::signed;
 
     fn large(pieces: usize) -> (Arc<Signed>, Vec<Arc<[u8]>>) {
         let data = vec![7; CHUNK * pieces];

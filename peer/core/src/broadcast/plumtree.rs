@@ -491,8 +491,8 @@ mod tests {
     use rand::SeedableRng;
     use rand::rngs::StdRng;
 
-    use super::super::tests::{link_up, message, neighbors};
     use super::*;
+    use crate::testing::{link_up, message, neighbors};
 
     fn frames(out: &mut Vec<Output>) -> Vec<u8> {
         let kinds = out.drain(..).map(|output| match output {
@@ -505,10 +505,10 @@ mod tests {
     #[test]
     fn only_the_first_link_joins_the_tree() {
         let mut rng = StdRng::seed_from_u64(1);
-        let (mut neighbors, mut out) = (neighbors(), Vec::new());
+        let (mut neighbors, mut out) = (neighbors(6), Vec::new());
         let mut tree = Plumtree::new();
         for at in 1..4 {
-            let link = link_up(&mut neighbors, &mut rng, at);
+            let link = link_up(&mut neighbors, &mut rng, at, 2);
             tree.add_link(&neighbors, link, &mut out);
         }
         assert_eq!(
@@ -530,11 +530,11 @@ mod tests {
     #[test]
     fn what_does_not_come_is_asked_for_at_each_neighbour_that_has_it() {
         let mut rng = StdRng::seed_from_u64(2);
-        let (mut neighbors, mut out) = (neighbors(), Vec::new());
+        let (mut neighbors, mut out) = (neighbors(6), Vec::new());
         let mut tree = Plumtree::new();
         let id = message(1, 10).id;
         for at in 1..4 {
-            let link = link_up(&mut neighbors, &mut rng, at);
+            let link = link_up(&mut neighbors, &mut rng, at, 2);
             tree.add_link(&neighbors, link, &mut out);
             assert_eq!(tree.on_announced(Now::ZERO, &neighbors, link, vec![id]), 0);
         }
@@ -552,8 +552,8 @@ mod tests {
     #[test]
     fn only_so_many_messages_are_missing() {
         let mut rng = StdRng::seed_from_u64(3);
-        let mut neighbors = neighbors();
-        let link = link_up(&mut neighbors, &mut rng, 1);
+        let mut neighbors = neighbors(6);
+        let link = link_up(&mut neighbors, &mut rng, 1, 2);
         let ids = (0..MISSING as u64 + 5)
             .map(|at| message(at, 10).id)
             .collect();

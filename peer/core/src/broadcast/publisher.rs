@@ -71,8 +71,8 @@ impl Publisher {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::message;
     use super::*;
+    use crate::testing::message;
 
     #[test]
     fn messages_wait_for_a_link_and_for_their_rate() {

@@ -1,73 +1,17 @@
-//! Broadcasts alone, and what their parts' tests share.
+//! Broadcasts alone, without a mesh.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use easypeers_proto::crypto::Identity;
-use easypeers_proto::crypto::envelope::{Content, Kind};
-use easypeers_proto::wire::frame::{Neighbor, Pushed};
-use easypeers_proto::{MessageId, PeerId};
+use easypeers_proto::wire::frame::Pushed;
+use rand::SeedableRng;
 use rand::rngs::StdRng;
-use rand::{RngExt, SeedableRng};
 
 use super::{Arrival, Broadcast, Input, Output};
 use crate::message::{LinkId, Signed};
-use crate::neighbors::{self, Neighbors};
 use crate::rate::AUTHOR_RATE;
+use crate::testing::{link_up, message, neighbors};
 use crate::time::Now;
-
-const ME: PeerId = PeerId::new([9; 20]);
-const STARTED_MS: u64 = 1_700_000_000_000;
-
-/// A message with this sequence, sent that many milliseconds after 1970.
-pub(crate) fn message(sequence: u64, length: usize) -> Arc<Signed> {
-    signed(sequence, &vec![7; length])
-}
-
-pub(crate) fn signed(sequence: u64, payload: &[u8]) -> Arc<Signed> {
-    let identity = Identity::from_seed(&[3; 32]);
-    let mut id = [0; 20];
-    id[..8].copy_from_slice(&sequence.to_be_bytes());
-    Arc::new(Signed {
-        id: MessageId::new(id),
-        origin: identity.address(),
-        keys: *identity.public(),
-        kind: Kind::Broadcast,
-        content: Content::Binary,
-        epoch: 1,
-        sequence,
-        time_ms: sequence,
-        bytes: payload.into(),
-        payload: 0..payload.len(),
-    })
-}
-
-pub(crate) fn neighbors() -> Neighbors {
-    Neighbors::new(ME, STARTED_MS, 6)
-}
-
-/// A link that is up, to a peer of its own.
-pub(crate) fn link_up(neighbors: &mut Neighbors, rng: &mut StdRng, number: u64) -> LinkId {
-    let link = LinkId(number);
-    let identity = Identity::from_seed(&rng.random());
-    let admitted = neighbors::Input::Admitted {
-        link,
-        peer: identity.address(),
-        keys: Some(*identity.public()),
-        offered: true,
-        token: 0,
-    };
-    neighbors.handle(Now::ZERO, rng, admitted);
-    let said = Neighbor {
-        epoch: 1,
-        links: 2,
-        max_links: 6,
-    };
-    neighbors.handle(Now::ZERO, rng, neighbors::Input::Neighbor(link, said));
-    neighbors.raise(Now::ZERO, link);
-    neighbors.take_outputs();
-    link
-}
 
 fn arrival(link: LinkId, message: &Arc<Signed>) -> Input {
     Input::Gossip(Arrival {
@@ -82,9 +26,9 @@ fn arrival(link: LinkId, message: &Arc<Signed>) -> Input {
 #[test]
 fn a_message_is_delivered_once_and_passed_on_to_the_others() {
     let mut rng = StdRng::seed_from_u64(1);
-    let mut neighbors = neighbors();
+    let mut neighbors = neighbors(6);
     let mut broadcast = Broadcast::new(0, AUTHOR_RATE, Duration::ZERO);
-    let links = [1, 2, 3].map(|at| link_up(&mut neighbors, &mut rng, at));
+    let links = [1, 2, 3].map(|at| link_up(&mut neighbors, &mut rng, at, 2));
     for link in links {
         broadcast.handle(Now::ZERO, &neighbors, Input::LinkUp(link));
     }
@@ -110,9 +54,9 @@ fn a_message_is_delivered_once_and_passed_on_to_the_others() {
 #[test]
 fn an_author_that_says_too_much_is_not_passed_on() {
     let mut rng = StdRng::seed_from_u64(2);
-    let mut neighbors = neighbors();
+    let mut neighbors = neighbors(6);
     let mut broadcast = Broadcast::new(0, AUTHOR_RATE, Duration::ZERO);
-    let link = link_up(&mut neighbors, &mut rng, 1);
+    let link = link_up(&mut neighbors, &mut rng, 1, 2);
     broadcast.handle(Now::ZERO, &neighbors, Input::LinkUp(link));
     for at in 0..500 {
         broadcast.handle(Now::ZERO, &neighbors, arrival(link, &message(at + 1, 10)));

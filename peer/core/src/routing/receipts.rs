@@ -178,7 +178,7 @@ impl Receipts {
         }
     }
 
-    /// A neighbour says that the way of a message of ours leads nowhere. Its receiver, if that is news; `None`
+    /// A neighbour says that the way of our message leads nowhere. Its receiver, if that is news; `None`
     /// if there is no such message.
     pub(super) fn on_route_error(
         &mut self,

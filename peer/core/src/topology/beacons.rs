@@ -185,7 +185,7 @@ impl Beacons {
         Some(wanted)
     }
 
-    /// What a new neighbour is told.
+    /// What we tell a new neighbour.
     pub(super) fn latest(&self) -> Vec<(u64, MessageId)> {
         let latest = self.heard.iter().rev();
         latest.take(MAX_BEACONS).copied().collect()

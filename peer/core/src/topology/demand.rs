@@ -13,7 +13,7 @@ pub(super) struct Demand {
     links: usize,
     /// Bulk links: they come on top of `max_peers`.
     bulk: usize,
-    /// Invitations of ours that add a link.
+    /// Our invitations that add a link.
     invited: usize,
     /// Links that our requests under way may bring.
     requested: usize,
@@ -67,5 +67,46 @@ impl Demand {
     pub(super) const fn acceptable_links(self) -> usize {
         let taken = self.links + self.invited;
         (self.max_peers + SLACK).saturating_sub(taken)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const fn demand(links: usize, bulk: usize, invited: usize, requested: usize) -> Demand {
+        Demand {
+            max_peers: 6,
+            links,
+            bulk,
+            invited,
+            requested,
+        }
+    }
+
+    #[test]
+    fn what_is_under_way_is_not_asked_for_again() {
+        assert_eq!(demand(0, 0, 0, 0).links_to_request(), 6);
+        assert_eq!(demand(2, 0, 1, 2).links_to_request(), 1);
+        assert_eq!(demand(2, 0, 3, 3).links_to_request(), 0);
+        assert_eq!(
+            demand(3, 1, 0, 0).links_to_request(),
+            4,
+            "bulk links come on top"
+        );
+    }
+
+    #[test]
+    fn a_member_that_has_lost_most_links_offers_some_whatever_is_under_way() {
+        assert_eq!(demand(2, 0, 2, 2).offers_to_publish(), SPARE);
+        assert_eq!(demand(3, 0, 2, 2).offers_to_publish(), 0);
+    }
+
+    #[test]
+    fn two_links_above_the_target_are_accepted() {
+        assert_eq!(demand(6, 0, 0, 0).acceptable_links(), SLACK);
+        assert_eq!(demand(7, 0, 1, 0).acceptable_links(), 0);
+        assert!(demand(7, 0, 0, 0).is_over_target());
+        assert!(!demand(7, 1, 0, 0).is_over_target());
     }
 }

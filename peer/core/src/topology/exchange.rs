@@ -17,7 +17,7 @@ pub(super) const OPEN: Duration = Duration::from_secs(15);
 /// Time for a walk to bring an offer.
 const REQUEST: Duration = Duration::from_secs(3);
 
-/// Exchanges of others whose way is remembered, and for how long.
+/// Exchanges between other members whose way we remember, and for how long.
 const PATHS: u32 = 4096;
 pub(super) const PATH_AGE: Duration = Duration::from_secs(30);
 
@@ -35,7 +35,7 @@ struct Path {
     relays: u8,
 }
 
-/// A request of ours for links, or an offer that came to us.
+/// Our request for links, or an offer that came to us.
 #[derive(Debug)]
 pub(super) struct LinkRequest {
     pub(super) purpose: Purpose,
@@ -48,7 +48,7 @@ pub(super) struct LinkRequest {
     deadline: Now,
 }
 
-/// An invitation of ours.
+/// Our invitation.
 #[derive(Debug)]
 struct Invitation {
     peer: PeerId,
@@ -133,7 +133,7 @@ impl Exchanges {
         self.paths.get(&id).and_then(|path| path.seeker)
     }
 
-    /// The link to the other end of an exchange of ours.
+    /// The link to the other end of our exchange.
     pub(super) fn way(&self, id: MessageId) -> Option<LinkId> {
         let path = self.paths.get(&id)?;
         path.seeker.or(path.inviter)
@@ -155,7 +155,7 @@ impl Exchanges {
         next.filter(|next| path.relays <= RELAYS && *next != link)
     }
 
-    /// A walk of ours starts.
+    /// Our walk starts.
     pub(super) fn request(&mut self, now: Now, id: MessageId, purpose: Purpose, links: usize) {
         let request = LinkRequest {
             purpose,
@@ -167,7 +167,7 @@ impl Exchanges {
         self.requests.insert(id, request);
     }
 
-    /// We answer an offer: of a walk of ours, or of a split or flip that a neighbour asked for. With a `host`
+    /// We answer an offer that came of our walk, or of a split or flip that a neighbour asked for. With a `host`
     /// the new link takes its place.
     pub(super) fn answer(&mut self, now: Now, id: MessageId, peer: PeerId, host: Option<LinkId>) {
         let (purpose, links) = (self.requests.get(&id)).map_or((Purpose::Links, 1), |request| {

@@ -38,7 +38,7 @@ const SPACING: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 pub(super) struct Flips {
     prepared: ExpiringMap<MessageId, LinkId>,
-    /// Between two flips of ours, on average.
+    /// Between two flips that we start, on average.
     interval: Duration,
     next: Option<Now>,
     last_hosted: Option<Now>,
@@ -63,7 +63,7 @@ impl Flips {
         self.prepared.expire(now);
     }
 
-    /// When the next flip of ours is due.
+    /// When we start the next flip.
     pub(super) fn due(&self) -> Now {
         self.next.unwrap_or(Now::ZERO)
     }

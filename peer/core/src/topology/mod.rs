@@ -21,8 +21,11 @@ mod bulk_link;
 mod demand;
 mod exchange;
 mod flip;
+mod interface;
 mod shuffle;
 mod surplus;
+#[cfg(test)]
+mod tests;
 mod walk;
 
 use std::time::Duration;
@@ -33,11 +36,9 @@ use easypeers_proto::wire::frame::{
 };
 use easypeers_proto::{MessageId, PeerId};
 use rand::RngExt;
-use rand::rngs::StdRng;
 
 use crate::message::{LinkId, Signed};
 use crate::neighbors::{Neighbors, Reason, SLACK};
-use crate::routing::Routes;
 use crate::time::Now;
 use beacons::{Beacons, Verdict};
 use bulk_link::BulkLinks;
@@ -48,104 +49,11 @@ use shuffle::PassiveView;
 use surplus::{Surplus, counted_up};
 use walk::Search;
 
+pub use interface::{Context, Input, Output};
+
 /// Average time between two exchanges of neighbours that a page in a browser starts. It may not afford many
 /// connections.
 pub const BROWSER_FLIP_INTERVAL: Duration = Duration::from_secs(7200);
-
-/// What happens to the topology.
-#[derive(Debug)]
-pub enum Input {
-    /// A walk came along this link.
-    LinkRequest(LinkId, LinkRequest),
-    /// A session description came along this link.
-    Signal(LinkId, Signal),
-    /// A neighbour asks us to link to another peer in place of it.
-    Split(LinkId, Split),
-    /// A step of a flip.
-    Flip(LinkId, Flip),
-    /// Addresses on their way.
-    Shuffle(LinkId, Shuffle),
-    /// Addresses in return.
-    ShuffleReply(ShuffleReply),
-    /// What a new neighbour has heard of beacons.
-    Beacons(LinkId, BeaconsFrame),
-    /// Members that a neighbour named when it closed its link.
-    Hints(Vec<PeerId>),
-    /// Our description for the other side of an exchange.
-    Describe(Signal),
-    /// An exchange came to nothing on our side.
-    ExchangeFailed(MessageId),
-    /// A link is up.
-    LinkUp(LinkId),
-    /// Everything that a link coming up caused is done.
-    LinkSettled,
-    /// A link that was up is gone.
-    LinkLost,
-    /// Neighbours had messages and did not pass them on.
-    Deprived,
-    /// There is a lot of traffic to this member.
-    Bulk(PeerId),
-    /// A direct message between this neighbour and us went along this link.
-    Used(LinkId, PeerId),
-    /// The time of the beacons has come.
-    BeaconTimeout,
-    /// Time has passed: end what took too long.
-    Timeout,
-    /// Time has passed, and what took too long has ended: look for links.
-    Search,
-}
-
-/// What the topology wants done or known.
-#[derive(Debug)]
-pub enum Output {
-    /// Send a control frame along this link.
-    Send(LinkId, Frame),
-    /// Make an offer for this peer.
-    Invite {
-        /// The exchange.
-        id: MessageId,
-        /// The peer to be invited.
-        peer: PeerId,
-    },
-    /// An offer to be answered, or the answer to ours.
-    Signal(Signal),
-    /// The other side wants nothing of our invitation.
-    Withdraw(MessageId),
-    /// A link that neither side needed leads to a member of our own mesh.
-    SameMesh,
-    /// Sign and publish a beacon.
-    SignBeacon,
-    /// A slot of the beacons has started: forget what is too old.
-    SlotStarted,
-    /// A link has taken the place of another one.
-    Replaced {
-        /// The one that will be closed.
-        old: LinkId,
-        /// The one in its place.
-        new: LinkId,
-    },
-    /// Close this link.
-    Close(LinkId, Reason),
-    /// Close the link of this peer and keep the peer out.
-    Ban(LinkId, PeerId),
-    /// There are more links than this: let some go, see [`Topology::let_go`].
-    TooManyLinks(usize),
-    /// Links are missing and none has their place yet.
-    Incomplete,
-    /// This member lies behind this link, so many links away.
-    RouteLearnt(PeerId, LinkId, u8),
-}
-
-/// What the topology reads.
-#[derive(Debug)]
-pub struct Context<'a> {
-    /// The links.
-    pub neighbors: &'a Neighbors,
-    /// Behind which link a member is.
-    pub routes: &'a Routes,
-    /// Where random choices come from.
-    pub rng: &'a mut StdRng,
-}
 
 /// Which links we have and want.
 #[derive(Debug)]
@@ -281,7 +189,7 @@ impl Topology {
         self.beacons.on_beacon(now, me, beacon)
     }
 
-    /// What a new neighbour is told of beacons.
+    /// What we tell a new neighbour about beacons.
     pub(crate) fn beacons(&self) -> Option<BeaconsFrame> {
         let beacons = self.beacons.latest();
         (!beacons.is_empty()).then_some(BeaconsFrame { beacons })
@@ -343,7 +251,7 @@ impl Topology {
         }
     }
 
-    /// Sends out a walk of ours that may bring this many links. Whether there is a way for it.
+    /// Sends out a walk that may bring this many links. Whether there is a way for it.
     fn start_walk(
         &mut self,
         now: Now,
@@ -497,7 +405,7 @@ impl Topology {
         self.out.push(Output::Signal(signal));
     }
 
-    /// Sends a description of ours along the way of its exchange.
+    /// Sends our description along the way of its exchange.
     fn describe(&mut self, neighbors: &Neighbors, signal: Signal) {
         let link = self.exchanges.way(signal.id);
         if let Some(link) = link.filter(|link| neighbors.is_up(*link)) {

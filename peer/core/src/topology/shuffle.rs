@@ -23,7 +23,7 @@ const NAMED: (usize, usize) = (3, 5);
 /// Links that a shuffle travels along.
 pub(super) const SHUFFLE_HOPS: u8 = 6;
 
-/// Between two shuffles of ours, on average.
+/// Between two shuffles that we start, on average.
 const INTERVAL: Duration = Duration::from_secs(120);
 
 /// Members that we have heard of, and when we ask for more.
@@ -52,7 +52,7 @@ impl PassiveView {
         due.is_some()
     }
 
-    /// A shuffle of ours starts.
+    /// Our shuffle starts.
     pub(super) fn start(&mut self, id: MessageId) {
         self.sent = Some(id);
     }

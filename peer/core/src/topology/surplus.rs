@@ -51,7 +51,7 @@ enum SurplusLink {
         partner: Option<LinkId>,
         deadline: Now,
     },
-    /// We offered a neighbour of ours for a flip. It leaves us when its new link is up.
+    /// We offered one of our neighbours for a flip. It leaves us when its new link is up.
     Proposed {
         id: MessageId,
         partner: LinkId,
@@ -184,7 +184,7 @@ impl Surplus {
         self.links.insert(link, proposed);
     }
 
-    /// We take part in a flip: a neighbour of ours is to link to this neighbour of the other side's.
+    /// We take part in a flip: one of our neighbours is to link to this neighbour of the other side.
     pub(super) fn host_flip(&mut self, now: Now, link: LinkId, id: MessageId, target: PeerId) {
         let host = SurplusLink::Host {
             id,

@@ -26,7 +26,7 @@ pub(super) const WALK: u8 = 16;
 /// Links of the walk to a member that starts a flip for a merge.
 pub(super) const SPREAD: u8 = 8;
 
-/// Walks of ours at once.
+/// Walks that we have under way at once.
 pub(super) const REQUESTS: usize = 3;
 
 /// Invitations under way at once.

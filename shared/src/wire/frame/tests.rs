@@ -443,7 +443,7 @@ fn max_len_is_the_length_of_the_largest_frame() {
     }
 }
 
-/// The same bytes for ever: whoever writes another implementation can rely on them.
+/// These bytes never change: another implementation can rely on them.
 #[test]
 fn golden_vectors() {
     let vectors: Vec<(String, String)> =

@@ -1,6 +1,6 @@
 //! The certificate of an Easypeers 1 message: for each of `id`, `from` and `message` a proof that a
 //! Paillier ciphertext hides that text, and the public key it was made with. All numbers are decimal
-//! strings; C(x) stands for `{"cipher", "proof": {"a", "e", "z"}}`:
+//! strings. C(x) is short for `{"cipher", "proof": {"a", "e", "z"}}`:
 //!
 //! ```text
 //! m = UTF-8 of x as a big-endian integer; r, w random units
@@ -8,18 +8,18 @@
 //! valid: e is that hash, and z^n = a (cipher / g^m)^e mod n²
 //! ```
 //!
-//! **It is a checksum, not a signature.** Making one takes only the public key, which is in every
-//! message, and no key is bound to an address; so anybody can certify any text as anybody's. Peers
-//! of version 1 drop messages without a valid one, which is why we make and check them at all.
+//! **It is a checksum, not a signature.** Making one takes only the public key, which is in every message, and no
+//! key is bound to an address. Anybody can certify any text as anybody's. Peers of Easypeers 1 drop messages
+//! without a valid certificate, which is the only reason why we make and check them.
 //!
-//! Beyond what Easypeers 1 checks, we require what all of its own certificates have: `n` odd and
-//! of [`MIN_KEY_BITS`] to [`MAX_KEY_BITS`], `_n2` equal to n², every number a unit and reduced. That
-//! refuses the constant that certifies every text and keys too small to mean anything; a proof made
-//! by a third party and one shifted from another text pass, as they must.
+//! We check more than Easypeers 1 does, but only what all of its own certificates fulfil: `n` is odd and has
+//! [`MIN_KEY_BITS`] to [`MAX_KEY_BITS`] bits, `_n2` equals n², and every number is a reduced unit. This refuses
+//! the constant that certifies every text, and keys that are too small to mean anything. A proof made by a third
+//! party passes, and so does one shifted from another text, because Easypeers 1 accepts them.
 //!
-//! Checking costs modular powers, the largest with the text as exponent, so the length of texts is
-//! capped by [`MAX_TEXT`]; all cheap checks come first. Our own keys use g = n + 1, for which the
-//! power is a product, whatever the text.
+//! Checking takes modular powers, the largest with the text as exponent. Texts are therefore limited to
+//! [`MAX_TEXT`], and all cheap checks come first. Our own keys use g = n + 1, for which the power is a product,
+//! whatever the text.
 
 use std::borrow::Cow;
 
@@ -31,7 +31,7 @@ use super::MAX_TEXT;
 use super::number::{self, Number, bits, decimal, power, small};
 use super::prime::{below, prime};
 
-/// Bits of the smallest modulus accepted. Easypeers 1 makes 256 (0.1) and 512 (0.3).
+/// Bits of the smallest modulus that we accept. Easypeers 1 makes 256 bits (0.1) and 512 bits (0.3).
 pub const MIN_KEY_BITS: u64 = 128;
 
 /// Bits of the largest modulus accepted, which is that of Easypeers 1. A key of
@@ -71,7 +71,7 @@ pub enum CertificateError {
     Proof,
 }
 
-/// The public key of an Easypeers 1 peer; there is nothing that only its owner could do.
+/// The public key of an Easypeers 1 peer. There is nothing that only its owner can do.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PublicKey {
     n: Number,
@@ -134,7 +134,7 @@ struct OurCertificate<'a> {
     pubkey: WireKey<'a>,
 }
 
-/// Reads a JSON object; the derived readers alone would take an array as well.
+/// Reads a JSON object. The derived readers alone would take an array as well.
 fn object<'a, T: Deserialize<'a>>(json: &'a str) -> Result<T, CertificateError> {
     if !json.trim_start().starts_with('{') {
         return Err(CertificateError::Shape);
@@ -155,8 +155,8 @@ fn challenge(text: &str) -> Number {
 }
 
 impl PublicKey {
-    /// A new key with a modulus of `bits` bits (an odd number is rounded down). The primes are
-    /// forgotten: making certificates needs none.
+    /// A new key with a modulus of `bits` bits, rounded down to an even number. The primes are dropped, because
+    /// making certificates does not need them.
     ///
     /// # Errors
     /// [`CertificateError::KeySize`].
@@ -229,8 +229,8 @@ impl PublicKey {
         fill: &mut dyn FnMut(&mut [u8]),
     ) -> Result<OurCommitment, CertificateError> {
         let hidden = self.text_power(text)?;
-        // That one is no unit, and the certificate invalid, has a probability of 2^-64 with the
-        // smallest key.
+        // With the smallest key, one of these is not a unit with a probability of 2^-64, and the certificate is
+        // invalid then.
         let mut unit = || below(&(&self.n - small(2)), fill) + small(2);
         let (r, w) = (unit(), unit());
         let a = decimal(&power(&w, &self.n, &self.n2));
@@ -260,7 +260,7 @@ impl PublicKey {
         Ok(power(&self.g, &m, &self.n2))
     }
 
-    /// Whether all are reduced (the first ones modulo n², the others modulo n) and units.
+    /// Whether all are units and reduced: the first ones modulo n², the others modulo n.
     fn check_units(
         &self,
         modulo_n2: &[&Number],
@@ -278,7 +278,7 @@ impl PublicKey {
     }
 }
 
-/// C(x) as received; its challenge is the hash of `a`.
+/// C(x) as received. Its challenge is the hash of `a`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Commitment {
     cipher: Number,
@@ -327,7 +327,7 @@ pub struct Certificate {
 }
 
 impl Certificate {
-    /// Reads the JSON of `certificate` and checks all but the proofs themselves; cheap.
+    /// Reads the JSON of `certificate` and makes the cheap checks: all but the proofs themselves.
     ///
     /// # Errors
     /// Any [`CertificateError`] but `TextLength` and `Proof`.

@@ -1,18 +1,17 @@
-//! The `sw_easypeers` message: `<length>:<JSON>`, payload of an extended message.
+//! The `sw_easypeers` message: `<length>:<JSON>`, the payload of an extended message (BEP 10).
 //!
 //! | key | value |
 //! | --- | --- |
-//! | `id` | any string that is new; Easypeers 1 makes 40 hex digits and a random fraction |
+//! | `id` | any string that is new. Easypeers 1 makes 40 hex digits and a random fraction |
 //! | `has` | addresses that have the message or are getting it: a hint against duplicates |
 //! | `message` | the text |
 //! | `from` | the author's address |
-//! | `to` | receivers, an array or one string; absent for all |
+//! | `to` | receivers, an array or one string. Absent in a broadcast |
 //! | `certificate` | see `certificate` |
 //!
-//! Reading bounds every length and is as tolerant of the prefix as Easypeers 1: up to the first
-//! colon it may be anything. Of a repeated key the last one counts, as in `JSON.parse`. A message
-//! is forwarded by inserting one address into its text, so that the certificate, unknown keys and
-//! even their spelling stay what they were, byte for byte.
+//! Every length is bounded. The prefix may be anything up to the first colon, as in Easypeers 1. When a key is
+//! repeated, the last one counts, as in `JSON.parse`. A message is forwarded by inserting one address into its
+//! text. The certificate, unknown keys and even their spelling stay the same, byte for byte.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -30,21 +29,21 @@ use crate::PeerId;
 #[cfg(feature = "compat")]
 use crate::bencode;
 
-/// Bytes of the JSON: 64 KiB and a certificate, which takes 7 kB with the largest key. Text, `has`
-/// and `to` at their own limits fit even when they are written with escapes.
+/// Most bytes of the JSON: 64 KiB and a certificate, which takes 7 kB with the largest key. Text, `has` and `to`
+/// at their own limits fit even when they are written with escapes.
 pub const MAX_JSON: usize = 80 << 10;
 
-/// Bytes of the prefix with its colon that are looked through; a right one takes 6.
+/// Bytes in which we look for the colon. A correct prefix takes 6 with its colon.
 const MAX_PREFIX: usize = 32;
 
-/// Objects and arrays inside each other. A message of Easypeers 1 needs 4; unknown keys may need more.
+/// Objects and arrays inside each other. A message of Easypeers 1 needs 4, and unknown keys may need more.
 const MAX_DEPTH: usize = 32;
 
 /// Bytes of an id. Those of Easypeers 1 take about 60.
 const MAX_ID: usize = 128;
 
-/// Addresses in `has`. The list holds the author's links and one address for each hop of the copy,
-/// so that a hundred is much; 43 bytes each.
+/// Addresses in `has`, 43 bytes each. The list holds the author's links and one address for each hop of the
+/// copy, so a hundred would be many.
 pub const MAX_HAS: usize = 512;
 
 /// Addresses in `to`. Easypeers 1 writes one.
@@ -66,13 +65,13 @@ pub enum MessageError {
     /// Objects and arrays too deep inside each other.
     #[error("nested too deeply")]
     Depth,
-    /// `id` is no string or too long.
+    /// `id` is not a string, or too long.
     #[error("id is missing or too long")]
     Id,
-    /// `from` is no address in lower-case hex.
+    /// `from` is not an address in lower-case hex.
     #[error("from is not an address")]
     From,
-    /// `message` is no string. Easypeers 1 drops those too, or fails on them.
+    /// `message` is not a string. Easypeers 1 drops such messages too, or fails on them.
     #[error("message is not a text")]
     NotText,
     /// `message` is longer than [`MAX_TEXT`] bytes.
@@ -87,19 +86,19 @@ pub enum MessageError {
     Certificate(#[from] CertificateError),
 }
 
-/// A message as received; nothing of it is verified before `verify`.
+/// A message as received. Nothing in it is verified before `verify`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Message<'a> {
-    /// Any string; a message with a known one is a duplicate.
+    /// Any string. A message with a known id is a duplicate.
     pub id: Cow<'a, str>,
     /// The text.
     pub text: Cow<'a, str>,
     /// The author's address, as claimed.
     pub from: PeerId,
-    /// The addresses in `has`; what is none is left out. `None` without an array: such a message is
+    /// The addresses in `has`, without what is not an address. `None` if there is no array: such a message is
     /// not forwarded.
     pub has: Option<Vec<PeerId>>,
-    /// The addresses in `to`; what is none is left out. `None`: for everybody.
+    /// The addresses in `to`, without what is not an address. `None` means everybody.
     pub to: Option<Vec<PeerId>>,
     #[cfg(feature = "compat")]
     json: &'a str,
@@ -113,7 +112,7 @@ impl<'a> Message<'a> {
     /// Reads the payload of an extended message, prefix and JSON.
     ///
     /// # Errors
-    /// [`MessageError`]; Easypeers 1 drops such a message without a word and keeps the link.
+    /// [`MessageError`]. Easypeers 1 drops such a message silently and keeps the link.
     pub fn decode(payload: &'a [u8]) -> Result<Self, MessageError> {
         let colon = payload
             .iter()
@@ -166,7 +165,7 @@ impl<'a> Message<'a> {
         })
     }
 
-    /// Checks the certificate: milliseconds, see [`Certificate::verify`].
+    /// Checks the certificate, which takes milliseconds: see [`Certificate::verify`].
     ///
     /// # Errors
     /// [`MessageError::Certificate`].
@@ -184,9 +183,8 @@ impl<'a> Message<'a> {
         self.certificate
     }
 
-    /// Appends the payload to forward: the same text with `me` at the end of `has`. False, and
-    /// nothing appended, if there is no array `has`, or if with `me` it would be too long for us to
-    /// read again.
+    /// Appends the payload to forward: the same text with `me` at the end of `has`. Returns `false` and appends
+    /// nothing if there is no array `has`, or if the text would be too long for us to read.
     #[cfg(feature = "compat")]
     #[must_use]
     pub fn write_forward(&self, me: PeerId, out: &mut Vec<u8>) -> bool {
@@ -207,13 +205,13 @@ impl<'a> Message<'a> {
     }
 }
 
-/// What a message of our own says.
+/// What our own message says.
 #[cfg(feature = "compat")]
 #[derive(Debug, Clone, Copy)]
 pub struct Outgoing<'a> {
     /// See [`message_id`].
     pub id: &'a str,
-    /// The peers that it is really sent to: others forward it to everybody else.
+    /// The peers that it is sent to. Others forward it to everybody else.
     pub has: &'a [PeerId],
     /// At most [`MAX_TEXT`] bytes.
     pub text: &'a str,
@@ -256,7 +254,7 @@ impl Outgoing<'_> {
 pub fn message_id(text: &str, random: u64) -> String {
     let latin1: Vec<u8> = text.encode_utf16().map(|unit| unit as u8).collect();
     let hash = PeerId::new(Sha1::digest(latin1).into());
-    // Sixteen digits of it, as a double has; by whole numbers, which saves a page the code to print others.
+    // Sixteen digits, as a double has. Whole numbers save a page the code that prints doubles.
     let digits = (u128::from(random >> 11) * 10u128.pow(16)) >> 53;
     let fraction = format!("0.{digits:016}");
     format!(
@@ -265,8 +263,8 @@ pub fn message_id(text: &str, random: u64) -> String {
     )
 }
 
-/// An address as Easypeers 1 writes it. Upper case is refused: it would be another text to the
-/// certificate.
+/// An address as Easypeers 1 writes it. Upper case is refused, because the certificate would be about another
+/// text.
 fn address(text: &str) -> Option<PeerId> {
     let lower = !text.bytes().any(|byte| byte.is_ascii_uppercase());
     lower.then(|| text.parse().ok()).flatten()
@@ -307,7 +305,7 @@ fn addresses(json: &str, most: usize) -> Result<Vec<PeerId>, MessageError> {
     ids.ok_or(MessageError::TooManyAddresses)
 }
 
-/// Whether no brackets outside strings are too deep inside each other.
+/// Whether brackets outside strings are nested at most [`MAX_DEPTH`] deep.
 fn is_shallow(json: &str) -> bool {
     let (mut depth, mut quoted, mut escaped) = (0usize, false, false);
     for byte in json.bytes() {
@@ -326,7 +324,7 @@ fn is_shallow(json: &str) -> bool {
     true
 }
 
-/// The known keys as they stand, borrowed from the text.
+/// The known keys, borrowed from the text.
 #[derive(Default)]
 struct Fields<'a> {
     id: Option<&'a str>,

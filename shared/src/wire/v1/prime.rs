@@ -1,18 +1,18 @@
-//! Random primes, by Miller-Rabin. Good enough for keys that protect nothing: whoever has the public
-//! key of an Easypeers 1 peer can do all that its owner can.
+//! Random primes, by Miller-Rabin. They are good enough for keys that protect nothing: anyone who has the
+//! public key of an Easypeers 1 peer can do all that its owner can.
 
 use super::number::{Number, bits, from_bytes, is_odd, power, small};
 
-/// Rounds of Miller-Rabin; a random composite of 64 bits and more survives 24 with a probability
-/// far below 2^-48.
+/// Rounds of Miller-Rabin. A random composite of 64 bits or more survives 24 rounds with a probability far
+/// below 2^-48.
 const ROUNDS: usize = 24;
 
-/// Divisors tried first; they sort out three quarters of the odd candidates.
+/// Divisors that are tried first. They sort out three quarters of the odd candidates.
 const SMALL: [u32; 24] = [
     3, 5, 7, 11, 13, 17, 19, 23, 29, 31, 37, 41, 43, 47, 53, 59, 61, 67, 71, 73, 79, 83, 89, 97,
 ];
 
-/// A number below `bound` (0 if `bound` is), with a bias below 2^-64.
+/// A number below `bound`, or 0 if `bound` is 0, with a bias below 2^-64.
 pub(super) fn below(bound: &Number, fill: &mut dyn FnMut(&mut [u8])) -> Number {
     let mut bytes = vec![0; bits(bound) as usize / 8 + 9];
     fill(&mut bytes);
@@ -31,7 +31,7 @@ pub(super) fn prime(length: u64, other: &Number, fill: &mut dyn FnMut(&mut [u8])
     if !is_odd(&candidate) {
         candidate = &candidate + small(1);
     }
-    // Upwards from a random start, and round: ends whatever `fill` gives.
+    // Counts up from a random start and wraps around: this ends whatever `fill` gives.
     loop {
         if bits(&candidate) > length {
             candidate = &lowest + small(1);

@@ -1,4 +1,4 @@
-//! What Easypeers 1 sent and accepts, what we make, and what strangers may send.
+//! What Easypeers 1 sends and accepts, what we make, and what strangers may send.
 
 use proptest::prelude::*;
 use serde_json::Value;
@@ -40,7 +40,7 @@ fn payload(json: &str) -> Vec<u8> {
 }
 
 #[test]
-fn certificates_of_easypeers_1_have_our_verdict() {
+fn the_certificates_of_the_original_have_our_verdict() {
     for case in vectors()["certificates"].as_array().unwrap() {
         let (c, text) = (&case["certificate"], case["text"].as_str().unwrap());
         let json = serde_json::json!({"id": c, "from": c, "message": c, "pubkey": case["pubkey"]});
@@ -53,7 +53,7 @@ fn certificates_of_easypeers_1_have_our_verdict() {
 }
 
 #[test]
-fn recorded_streams_of_easypeers_1_decode_and_verify() {
+fn recorded_streams_of_the_original_decode_and_verify() {
     for case in vectors()["streams"].as_array().unwrap() {
         let hex = |name: &str| case[name].as_str().unwrap();
         let pieces = case["pieces"].as_array().unwrap().iter();
@@ -226,7 +226,7 @@ fn cost() {
     let mut fill = source(2);
     let key = PublicKey::generate(512, &mut fill).unwrap();
     let case = &vectors()["certificates"][1];
-    // A key as Easypeers 1 makes it: its g is random.
+    // A key as Easypeers 1 makes it, whose g is random.
     let theirs = PublicKey::decode(&case["pubkey"].to_string()).unwrap();
     let (id, from) = (message_id("hello", 7), ME.to_string());
     for (name, key) in [("ours", &key), ("theirs", &theirs)] {

@@ -12,7 +12,7 @@ pub(in super::super) fn small(value: u32) -> Number {
 /// The most significant byte first.
 pub(in super::super) fn from_bytes(bytes: &[u8]) -> Number {
     let text = format!("0x0{}", HEXLOWER.encode(bytes));
-    // Such a text is always a number.
+    // This text is always a number.
     BigInt::new(&text.into()).unwrap_or_default()
 }
 
@@ -25,7 +25,7 @@ pub(in super::super) fn parse(digits: &str) -> Option<Number> {
 }
 
 fn digits(number: &Number, radix: u8) -> String {
-    // Only a radix that is none is refused.
+    // Only an invalid radix is refused.
     number
         .to_string(radix)
         .map(String::from)

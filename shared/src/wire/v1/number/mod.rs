@@ -1,5 +1,5 @@
-//! Whole numbers of any size and arithmetic modulo another one: natively the crate `num-bigint`, in a
-//! page the browser's own `BigInt`, which is there already and fast.
+//! Whole numbers of any size and modular arithmetic: natively with the crate `num-bigint`, in a page with the
+//! browser's own `BigInt`, which costs no code and is fast.
 //!
 //! Operators are those of the number itself, between numbers and references to them.
 
