@@ -1,8 +1,8 @@
 //! What a link costs while nothing happens on it: memory, and CPU time for opening and keeping it.
 //!
-//! `cargo bench -p easypeers --bench link_cost`, or with `-- one-port` for links that share a UDP port.
-//! One run measures one of the two, because memory that an earlier measurement freed would be missing
-//! from a later one. It takes about a minute.
+//! `cargo bench -p easypeers --bench link_cost` measures links with a UDP port each, and with
+//! `-- one-port` links that share one. A run measures one of the two, because memory that a first
+//! measurement freed would be missing from a second. It takes about a minute.
 
 use std::error::Error;
 use std::net::{IpAddr, Ipv4Addr};

@@ -1,4 +1,4 @@
-//! The smallest chat: what is typed goes to everybody in the topic, what arrives is printed.
+//! The smallest chat: sends each typed line to every member of the topic, and prints what arrives.
 //!
 //! ```sh
 //! cargo run -p tracker                      # in one terminal
@@ -6,7 +6,7 @@
 //! cargo run -p easypeers --example chat garden   # another topic
 //! ```
 //!
-//! Ctrl-D leaves. The binary `peer` is this with everything that a user expects.
+//! Ctrl-D leaves. The program `peer` is a complete chat.
 
 #![expect(clippy::print_stdout, reason = "printing is what it is for")]
 

@@ -1,4 +1,4 @@
-//! A bot: sends every direct message back to its author, and never says anything to everybody.
+//! A bot that sends every direct message back to its author, and never broadcasts.
 //!
 //! ```sh
 //! cargo run -p tracker                # in one terminal
@@ -20,7 +20,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     loop {
         tokio::select! {
             event = events.next() => match event {
-                // Unproven messages get no answer: their author may be somebody else.
+                // Unverified messages get no answer: their author may be forged.
                 Some(Event::Message(message)) if message.direct && message.verified => {
                     tokio::spawn(answer(peer.clone(), message));
                 }
@@ -34,7 +34,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     Ok(())
 }
 
-/// In a task of its own, since a receipt may take a while and others wait for answers, too.
+/// Runs in a task of its own, because a receipt may take a while and other peers wait for answers.
 async fn answer(peer: Easypeers, message: Message) {
     match peer.send_to(message.from, message.data).await {
         Ok(receipt) => println!("{}: {}", message.from, receipt.as_str()),

@@ -1,5 +1,4 @@
-//! A member that only keeps the mesh together: joins, prints events as they come until Ctrl-C,
-//! then its counts.
+//! A member that only keeps the mesh together: joins, prints events until Ctrl-C, then its counts.
 //!
 //! ```sh
 //! cargo run -p easypeers --example headless -- garden ws://localhost:3000 10

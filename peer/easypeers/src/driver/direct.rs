@@ -21,11 +21,11 @@ use super::signer::Signer;
 use crate::model::{Data, Message, Receipt, SendError};
 use crate::rt::{self, Clock};
 
-/// Largest direct message that is sealed whole, and the size of the parts of a larger one: below
-/// 64 KiB with what is around it.
+/// Largest direct message that is sealed whole, and the size of the parts of a larger one. With all
+/// headers it stays below 64 KiB.
 const PART: usize = 48 << 10;
 
-/// Parts of one message on their way at once: 384 KiB, less than waits for a neighbour at most.
+/// Parts of one message on their way at once: 384 KiB, less than an outbox holds.
 const WINDOW: usize = 8;
 
 /// How far a sender's clock may be off, in milliseconds; as for broadcasts.
@@ -292,8 +292,8 @@ impl DirectMessages {
     }
 }
 
-/// Signs and seals the next part of a message; `None` for keys with which nothing can be sealed.
-/// Such keys belong to nobody.
+/// Signs and seals the next part of a message; `None` for invalid keys, with which nothing can be
+/// sealed.
 fn seal_next(
     outgoing: &mut Outgoing,
     me: PeerId,

@@ -5,14 +5,14 @@
 //! an [`Action`](action::Action), and the loop carries that out.
 //!
 //! - `run_loop`: one membership of one swarm: its parts and the loop that runs them.
-//! - `link_table`: the links; `link_task` and `outbox`: one link's task and its queue; `frames`: frames
-//!   as inputs for the mesh, checked.
+//! - `link_table`: the links. `link_task` and `outbox`: one link's task and its queue. `frames`: what
+//!   arrives on links as checked inputs for the mesh.
 //! - `dialer`: offers, answers and new connections.
 //! - `signer`: signs what this peer sends.
-//! - `sender`: broadcasts of this peer; `content`: the application's data as content of envelopes.
-//! - `direct`: sealed messages in both directions; `parts` puts large ones together.
-//! - `report`: the view, events and counts; `tracker_status`: the state in words.
-//! - `bridged`: messages of Easypeers 1 in the mesh; `v1_bridge`: peers of Easypeers 1, behind the
+//! - `sender`: broadcasts of this peer. `content`: the application's data as content of envelopes.
+//! - `direct`: sealed messages in both directions. `parts` puts large ones together.
+//! - `report`: the view, events and counts. `tracker_status`: the state in words.
+//! - `bridged`: messages of Easypeers 1 in the mesh. `v1_bridge`: peers of Easypeers 1, behind the
 //!   feature `compat`.
 
 mod action;

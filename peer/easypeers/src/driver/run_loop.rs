@@ -527,10 +527,16 @@ impl Membership {
                 self.report.tell(Event::Disconnect(peer));
                 self.on_neighbors();
             }
+            #[cfg(feature = "compat")]
             Output::Deliver { message, hops } if message.kind == Kind::Bridged => {
                 self.on_bridged(&message, hops);
             }
+            // Anyone may have written it, and the application did not ask for such messages. The mesh
+            // has forwarded it.
+            #[cfg(not(feature = "compat"))]
+            Output::Deliver { message, .. } if message.kind == Kind::Bridged => {}
             Output::Deliver { message, hops } => {
+                #[cfg(feature = "compat")]
                 self.bridge(&message);
                 let data = message.payload().to_vec();
                 self.deliver(&message, hops, data);
@@ -541,6 +547,7 @@ impl Membership {
                 data,
             } => self.deliver(&message, hops, data),
             Output::Published(message) => {
+                #[cfg(feature = "compat")]
                 self.bridge(&message);
                 self.sender.published(message.id);
             }
@@ -625,24 +632,6 @@ impl Membership {
             self.perform(message.map(Action::Deliver));
         }
     }
-
-    #[cfg(not(feature = "compat"))]
-    #[expect(
-        clippy::unused_self,
-        clippy::needless_pass_by_ref_mut,
-        reason = "there is no bridge"
-    )]
-    fn bridge(&mut self, _message: &Signed) {}
-
-    /// Messages of Easypeers 1 are passed on, but not given to an application that did not ask for
-    /// them: anyone may have written them.
-    #[cfg(not(feature = "compat"))]
-    #[expect(
-        clippy::unused_self,
-        clippy::needless_pass_by_ref_mut,
-        reason = "there is no bridge"
-    )]
-    fn on_bridged(&mut self, _message: &Signed, _hops: u8) {}
 
     fn on_neighbors(&mut self) {
         self.tell_trackers_need();

@@ -4,7 +4,7 @@
 //! one is dropped by v1 peers too. Then it is given to the application as unverified, forwarded to
 //! other v1 peers and published in the mesh, signed by this peer as its bridge. What members
 //! broadcast is certified and sent to v1 neighbours. Every bridge makes the same id for a message,
-//! so that several bridges make one message of it.
+//! so members get it once even if there are several bridges.
 //!
 //! Making or checking a certificate costs milliseconds of CPU time. A task of its own does one after
 //! the other. Each link may send a few messages a second, and what does not fit into the queue is
@@ -354,7 +354,7 @@ pub(super) fn read_bridged(
     for_application(credentials, clock, signed.id, &read, hops.into()).0
 }
 
-/// A v1 message for the application, if it is for this peer; and whether it is for nobody else.
+/// A v1 message for the application, if it is for this peer, and whether it is for this peer only.
 fn for_application(
     credentials: &Credentials,
     clock: Clock,

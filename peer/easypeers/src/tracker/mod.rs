@@ -1,4 +1,4 @@
-//! Trackers: one task and one WebSocket for each, so that a dead one never delays the others.
+//! Trackers. Each has a task and a WebSocket of its own, so a dead one never delays the others.
 //!
 //! Takes announces with offers, answers, and how many links the peer needs. Returns
 //! [`TrackerEvent`]s. A task reconnects with growing pauses, and says when it is time to announce. The

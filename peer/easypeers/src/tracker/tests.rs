@@ -1,4 +1,4 @@
-//! The client against a server of our own making on loopback, which says what a tracker says.
+//! The client against a small server on loopback, which sends what a tracker sends.
 
 use std::net::SocketAddr;
 
@@ -135,7 +135,7 @@ async fn announces_offers_and_answers_go_both_ways() {
         info_hash: None,
         reason: format!("no such swarm here{}", " ".repeat(1000)).into(),
     };
-    // Nonsense in between is nobody's end.
+    // A message that is not understood in between does not end the connection.
     connection.send(Message::text("{}")).await.unwrap();
     say(&mut connection, &failure).await;
     match events.recv().await {
@@ -261,7 +261,7 @@ async fn ice_servers_come_from_the_trackers_host() {
     }
 }
 
-/// One that takes the connection and then says nothing is the worst: no error ever comes.
+/// A tracker that accepts the connection and stays silent is the worst case: there is no error.
 #[tokio::test]
 async fn a_silent_tracker_delays_nobody() {
     let silent = Server::bind().await;
@@ -285,7 +285,7 @@ async fn a_silent_tracker_delays_nobody() {
     assert_eq!(stopped["event"], "stopped");
 }
 
-/// What a peer is told later, such as a shorter time between announces, counts at once.
+/// A shorter time between announces takes effect at once.
 #[tokio::test]
 async fn a_new_interval_counts_at_once() {
     let server = Server::bind().await;

@@ -26,7 +26,7 @@ const UNREAD: usize = 9 << 20;
 /// Longest message accepted, in bytes: the limit that browsers announce.
 const MAX_MESSAGE: u32 = 256 << 10;
 
-/// Where a connection stands.
+/// The state of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) enum State {
     /// Not connected yet.

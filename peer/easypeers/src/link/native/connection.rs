@@ -2,7 +2,7 @@
 //! channel that the other side opened.
 //!
 //! Invariant: dropping a [`Connection`] closes it. The handler owns nothing that owns the
-//! connection: a channel that nobody took dies with the receiving end of its queue.
+//! connection: a channel that was not taken is dropped with the receiving end of its queue.
 
 use std::fmt;
 use std::future::Future;
@@ -124,7 +124,7 @@ fn done<'a>() -> Done<'a> {
     Box::pin(std::future::ready(()))
 }
 
-/// The trait is declared with `async_trait`; these are the signatures that it stands for.
+/// The trait is declared with `async_trait`. These are the signatures that it expands to.
 impl PeerConnectionEventHandler for Handler {
     fn on_ice_candidate<'a, 'b>(&'a self, _: RTCPeerConnectionIceEvent) -> Done<'b>
     where

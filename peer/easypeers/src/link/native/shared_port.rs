@@ -129,7 +129,7 @@ struct Entry {
     addresses: Vec<SocketAddr>,
     /// The user fragments of both sides, the lesser one first, once a STUN request named them.
     pair: Option<[String; 2]>,
-    /// Whether it sent application data, so that its handshake is over.
+    /// Whether it sent application data, which shows that its handshake is over.
     established: bool,
 }
 

@@ -98,7 +98,7 @@ impl Connector {
 
     /// The body of a resource of the tracker's host, if it is there and small.
     ///
-    /// HTTP/1.0, so that the body ends with the connection (RFC 1945, section 7.2.2).
+    /// Uses HTTP/1.0, where the body ends with the connection (RFC 1945, section 7.2.2).
     pub(in crate::tracker) async fn get(&self, url: &TrackerUrl, path: &str) -> Option<Vec<u8>> {
         let fetch = async {
             let mut stream = self.open(url).await.ok()?;

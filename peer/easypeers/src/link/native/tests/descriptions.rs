@@ -41,7 +41,7 @@ fn good() {
     assert_eq!(description.ufrag, "abcd");
     assert_eq!(description.max_message, 262_144);
     assert_eq!(description.fingerprint[..3], [0, 0x11, 0x22]);
-    // Bare line feeds are as good (RFC 8866, section 5).
+    // Bare line feeds are accepted too (RFC 8866, section 5).
     assert_eq!(read(&GOOD.replace("\r\n", "\n")).unwrap().text, GOOD);
 }
 
@@ -130,7 +130,7 @@ fn refused() {
     );
 }
 
-/// What browsers list and the stack cannot use is left out and does no harm.
+/// Candidates that the stack cannot use are left out.
 #[test]
 fn left_out() {
     for useless in [
@@ -148,7 +148,7 @@ fn left_out() {
         " tcp 1 192.0.2.1 9 typ host tcptype active",
     );
     assert_eq!(read(&tcp).unwrap().text, with(CANDIDATE, ""));
-    // Firefox names 2^30 - 1; zero stands for any size (RFC 8841, section 6.1).
+    // Firefox names 2^30 - 1. Zero means any size (RFC 8841, section 6.1).
     let size = |text: &str| read(&with("262144", text)).unwrap().max_message;
     assert_eq!(size("1073741823"), 1_073_741_823);
     assert_eq!(size("0"), usize::MAX);
@@ -175,7 +175,7 @@ fn own_candidates_are_rewritten() {
 }
 
 proptest! {
-    /// Whatever comes, reading ends without a panic, and what passes once passes again unchanged.
+    /// Reading never panics, and a description that passes once passes again unchanged.
     #[test]
     fn reading_is_total(cuts in prop::collection::vec((0_usize..700, ".{0,8}"), 0..4)) {
         let mut sdp = GOOD.to_owned();

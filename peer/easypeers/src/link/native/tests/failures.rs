@@ -1,4 +1,4 @@
-//! Links that do not come about, and what they leave behind.
+//! Links that do not open, and what they leave behind.
 
 use std::net::SocketAddr;
 
@@ -38,7 +38,8 @@ async fn unreachable_stun_server() {
     talk(&a, &transport().await).await;
 }
 
-/// A relay is asked for and there is none: an error in words, not a description without candidates.
+/// Without the relay that the options ask for there is an error, not a description without
+/// candidates.
 #[tokio::test]
 async fn relay_only_without_a_relay() {
     let mut options = options();
@@ -48,7 +49,7 @@ async fn relay_only_without_a_relay() {
     assert!(matches!(error, LinkError::NoRelay), "{error}");
 }
 
-/// A relay that refuses us: an error, not a description that nobody can use.
+/// A relay that refuses us is an error too.
 #[tokio::test]
 async fn relay_that_refuses() {
     let relay = tokio::net::UdpSocket::bind((LOCALHOST, 0)).await.unwrap();
@@ -80,14 +81,14 @@ async fn relay_that_refuses() {
     assert!(matches!(error, LinkError::NoCandidate), "{error}");
 }
 
-/// A peer that kills its side without a word is noticed by the other one's ICE: suspect, then gone.
+/// ICE notices a peer that vanishes without closing: first suspect, then gone.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn side_that_vanishes() {
     let a = transport().await;
     let (offers, mut offer) = tokio::sync::mpsc::channel(1);
     let (answers, answer) = tokio::sync::oneshot::channel::<String>();
     let (kill, killed) = std::sync::mpsc::sync_channel::<()>(1);
-    // A runtime of its own, which ends without any task of it having a chance to say so.
+    // A runtime of its own, which ends before any of its tasks can close a link.
     let other = std::thread::spawn(move || {
         let mut runtime = tokio::runtime::Builder::new_multi_thread();
         let runtime = runtime.enable_all().worker_threads(1).build().unwrap();
@@ -116,7 +117,7 @@ async fn side_that_vanishes() {
     }
 }
 
-/// Whoever knows a port can send to it: that harms neither a link nor one that is being made.
+/// Datagrams of strangers harm neither a link nor one that is being made.
 #[tokio::test]
 async fn garbage_datagrams() {
     let port = ports::free_port();
@@ -135,13 +136,13 @@ async fn garbage_datagrams() {
                 if let [kind, _, _, rest @ ..] = &mut bytes[..]
                     && rng.random()
                 {
-                    // What passes for STUN or for a DTLS record at a first look.
+                    // Looks like STUN or a DTLS record at first.
                     *kind = rng.random_range(0..64);
                     if let Some(cookie) = rest.get_mut(1..5) {
                         cookie.copy_from_slice(&[0x21, 0x12, 0xa4, 0x42]);
                     }
                 }
-                // A full buffer drops it, which is as good.
+                // A full buffer drops it, which is fine.
                 let _ = stranger.send_to(&bytes, address);
             }
         };

@@ -1,5 +1,5 @@
-//! That links leave nothing behind: no socket, no task. Each test runs in a process of its own,
-//! whose open files are its own doing.
+//! Links leave nothing behind: no socket, no task. Each test runs in a process of its own, so all
+//! files that are open there are its own.
 
 use std::process::Command;
 
@@ -50,7 +50,7 @@ impl Held {
         panic!("the counts still change: {last:?}");
     }
 
-    /// Waits until no more is held than this; panics after 60 s with what is.
+    /// Waits until no more is held than this. Panics after 60 s.
     async fn again(self) {
         for _ in 0..1200 {
             let now = Self::now();
@@ -63,8 +63,8 @@ impl Held {
     }
 }
 
-/// Every way to be done with a link frees its sockets: 1,000 opened and closed, offers that nobody
-/// answers, answers that are not waited for.
+/// Every way to end a link frees its sockets: 1,000 links that open and close, offers that are never
+/// answered, answers that are dropped.
 async fn thousand_links(ports: [UdpPorts; 2], at_once: usize) {
     let [a, b] = ports.map(|udp_ports| {
         let options = LinkOptions {
@@ -103,7 +103,7 @@ async fn thousand_links(ports: [UdpPorts; 2], at_once: usize) {
         }
     }
     before.again().await;
-    // And what is left still makes links.
+    // The transports still make links.
     talk(&a, &b).await;
 }
 
@@ -137,7 +137,7 @@ async fn thousand_links_on_one_port() {
     thousand_links(ports.map(UdpPorts::One), 1).await;
 }
 
-/// One range for both, as two peers of one host may have it: no port is kept, so 64 will do.
+/// One range for both, as with two peers on one host. Ports are freed, so 64 are enough.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "counts the files of its process; run by a test above"]
 async fn thousand_links_in_a_range() {
@@ -158,8 +158,8 @@ fn tampered(sdp: &str) -> String {
     text
 }
 
-/// 100 handshakes against a changed fingerprint, 100 truncated offers, answers that are none:
-/// every one is an error and keeps no socket and no task.
+/// 100 handshakes against a changed fingerprint, 100 truncated offers, and invalid answers: each is
+/// an error and keeps no socket and no task.
 #[test]
 fn failed_attempts() {
     alone("failed_attempts_leave_nothing");
@@ -175,7 +175,7 @@ async fn failed_attempts_leave_nothing() {
     let offer = a.offer().await.unwrap();
     for cut in 0..100 {
         let end = offer.sdp().len() * cut / 100;
-        // Without its last lines it is still one.
+        // Without its last lines it is still a description.
         let answered = b.answer(&offer.sdp()[..end]).await;
         assert!(cut > 60 || matches!(answered, Err(LinkError::Sdp(_))));
     }

@@ -73,7 +73,7 @@ async fn ipv6() {
     talk(&a, &Transport::new(options).await.unwrap()).await;
 }
 
-/// The answerer's candidates only become known later, and the answer comes 3 s after it was made.
+/// The answer arrives 3 s after it was made.
 #[tokio::test]
 async fn late_answer() {
     let (a, b) = (transport().await, transport().await);
@@ -90,7 +90,7 @@ async fn late_answer() {
     right.unwrap();
 }
 
-/// 300 KiB one way while 300 KiB come the other, in order and unharmed.
+/// 300 KiB in each direction at the same time, in order and intact.
 #[tokio::test]
 async fn long_streams_both_ways() {
     const LEN: usize = 300 * 1024;
@@ -123,7 +123,7 @@ async fn long_streams_both_ways() {
     left.await.unwrap();
 }
 
-/// What one side takes in a message is what the other side sends, whatever it is given.
+/// A side sends no message longer than the other side accepts.
 #[tokio::test]
 async fn pieces_are_as_small_as_the_other_side_wants_them() {
     const LIMIT: usize = 2048;
@@ -148,7 +148,7 @@ async fn pieces_are_as_small_as_the_other_side_wants_them() {
     }
 }
 
-/// A side that does not read slows the other one; neither loses a byte nor keeps them all.
+/// A side that does not read slows the other one. No byte is lost, and the buffers are bounded.
 #[tokio::test]
 async fn reader_that_stalls() {
     const PIECE: usize = 16 * 1024;

@@ -1,5 +1,5 @@
-//! How soon a link opens, beside what the stack does without our settings and runtime. The figures
-//! depend on the machine, their ratio on what an upgrade of the stack might undo.
+//! How soon a link opens, compared with the stack without our settings and runtime. The times depend
+//! on the machine. Their ratio shows whether an upgrade of the stack has undone the settings.
 
 use std::future::Future;
 use std::net::SocketAddr;
@@ -12,7 +12,7 @@ use super::super::connection::{Connection, Handler, Signals};
 use super::super::sdp::{Description, Kind};
 use super::*;
 
-/// A connection as the stack makes it by itself.
+/// A connection with the stack's own settings.
 async fn stock() -> (Connection, Signals) {
     let (handler, signals) = Handler::new();
     let address: SocketAddr = (LOCALHOST, 0).into();
@@ -44,7 +44,7 @@ async fn time(
 async fn a_link_opens_much_sooner_than_the_bare_stack() {
     let (a, b) = (transport().await, transport().await);
     let (mut ours, mut bare) = (Duration::MAX, Duration::MAX);
-    // The best of several: whatever else the machine does only adds.
+    // The best of several, because other work of the machine only adds time.
     for _ in 0..5 {
         let ours_now = time(async { a.offer().await.unwrap() }, async |sdp: &str| {
             b.answer(sdp).await.unwrap()

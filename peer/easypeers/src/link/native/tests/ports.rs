@@ -1,4 +1,4 @@
-//! Which ports and addresses links use and tell.
+//! Which ports and addresses links use and tell other peers.
 
 use std::collections::HashSet;
 use std::net::{SocketAddr, UdpSocket};
@@ -64,7 +64,7 @@ async fn one_port_for_many_links() {
         assert_eq!(from_near.recv().await, None);
         assert_eq!(from_far.recv().await, None);
     }
-    // Taken as long as it is in use, and free again after that.
+    // The port is taken while it is in use, and free again afterwards.
     let taken = Transport::new(with(UdpPorts::One(port))).await.unwrap_err();
     assert!(matches!(taken, LinkError::Port { .. }), "{taken}");
     drop(one);
@@ -117,7 +117,7 @@ async fn one_port_on_both_sides_and_glare() {
 
 #[tokio::test]
 async fn range_of_ports() {
-    // Two free neighbours: any that a link of another test may take meanwhile is tried again.
+    // Two free ports in a row. If a link of another test takes one, the next two are tried.
     let (first, last) = std::iter::repeat_with(free_port)
         .filter(|port| *port < u16::MAX)
         .find(|port| UdpSocket::bind((LOCALHOST, port + 1)).is_ok())
@@ -143,8 +143,8 @@ async fn range_of_ports() {
     talk(&ranged, &transport().await).await;
 }
 
-/// The public address stands in the description in place of our own; a link still comes about,
-/// since checks arrive from the address that was not told.
+/// The description names the public address in place of our own. A link still opens here, because
+/// checks arrive from the real address.
 #[tokio::test]
 async fn public_address() {
     let public = IpAddr::V4(Ipv4Addr::new(203, 0, 113, 7));
@@ -160,7 +160,7 @@ async fn public_address() {
     talk(&a, &transport().await).await;
 }
 
-/// Told at the start, in words: with other addresses beside it, it would be left out in silence.
+/// An error at the start: with other addresses, the stack would silently leave this one out.
 #[tokio::test]
 async fn an_address_that_this_host_does_not_have() {
     let foreign = IpAddr::V4(Ipv4Addr::new(203, 0, 113, 7));
