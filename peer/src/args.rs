@@ -344,7 +344,7 @@ mod tests {
             (&["--max-peers", "65"], "from 2 to 64"),
             (&["--max-peers", "six"], "from 2 to 64"),
             (&["--timeout", "0s"], "from 1s to 1h"),
-            (&["--timeout", "5 parsecs"], "such as 90s"),
+            (&["--timeout", "5 d"], "such as 90s"),
             (
                 &["--tracker", "http://localhost"],
                 "expected ws://HOST:PORT",

@@ -36,6 +36,9 @@ pub(crate) fn parse(text: &str) -> Result<IceServer, String> {
 
 /// The URL with its port.
 fn url(text: &str) -> Result<String, String> {
+    if text.contains('?') {
+        return Err(FORMS.to_owned());
+    }
     let read = text.parse::<IceUrl>();
     read.map(|url| url.to_string())
         .map_err(|error| format!("{error}; {FORMS}"))

@@ -23,16 +23,16 @@ pub const fn reachable(ip: IpAddr) -> IpAddr {
     }
 }
 
-/// Connects to a program on this machine that listens on `address`.
+/// Connects to a program on this machine that listens on `address`. With `or_ipv4` it may listen on IPv4 alone
+/// although it was asked to listen on `::`, because the host has no IPv6.
 ///
 /// # Errors
 /// Those of the system.
-pub fn connect(address: SocketAddr) -> io::Result<TcpStream> {
-    let ip = reachable(address.ip());
+pub fn connect(address: SocketAddr, or_ipv4: bool) -> io::Result<TcpStream> {
     let to = |ip| TcpStream::connect_timeout(&SocketAddr::new(ip, address.port()), TIMEOUT);
+    let ip = reachable(address.ip());
     let stream = to(ip).or_else(|error| match ip {
-        // A program asked to listen on [::] listens on IPv4 where the host has no IPv6.
-        IpAddr::V6(v6) if v6.is_loopback() => to(Ipv4Addr::LOCALHOST.into()),
+        IpAddr::V6(v6) if or_ipv4 && v6.is_loopback() => to(Ipv4Addr::LOCALHOST.into()),
         _ => Err(error),
     })?;
     stream.set_read_timeout(Some(TIMEOUT))?;
@@ -85,7 +85,7 @@ mod tests {
             assert_eq!(&request, b"GET /healthz");
             stream.write_all(answer).unwrap();
         });
-        let answer = connect(address).and_then(|mut stream| status_line(&mut stream));
+        let answer = connect(address, false).and_then(|mut stream| status_line(&mut stream));
         program.join().unwrap();
         judge("it", answer)
     }
@@ -105,7 +105,7 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         drop(listener);
-        let answer = connect(address).and_then(|mut stream| status_line(&mut stream));
+        let answer = connect(address, false).and_then(|mut stream| status_line(&mut stream));
         let error = judge("it", answer).unwrap_err();
         assert!(error.starts_with("no answer from it: "), "{error}");
     }

@@ -7,18 +7,22 @@ pub mod health;
 
 use std::time::Duration;
 
-/// Reads a duration: `90s`, `1.5m`, `250ms`, `2h` or `1m 30s`. A number without a unit is seconds.
+/// Reads a duration: a number with `ms`, `s`, `m`, `min` or `h`, such as `90s`, `1.5m` or `250ms`. A number
+/// without a unit is seconds.
 ///
 /// # Errors
 /// What is expected, for clap, which quotes the value and names its flag.
 pub fn duration(text: &str) -> Result<Duration, String> {
-    let is_number = text.ends_with(|c: char| c.is_ascii_digit());
-    let read = if is_number {
-        humantime::parse_duration(&format!("{text}s"))
-    } else {
-        humantime::parse_duration(text)
+    let unit = text.trim_start_matches(|c: char| c.is_ascii_digit() || c == '.');
+    let number = &text[..text.len() - unit.len()];
+    // The crate knows more than people mean here: `5M` would be five months. Fifteen digits are millions of years.
+    let meant = matches!(unit, "" | "ms" | "s" | "m" | "min" | "h") && number.len() <= 15;
+    let read = match (meant, unit) {
+        (false, _) => None,
+        (true, "") => humantime::parse_duration(&format!("{number}s")).ok(),
+        (true, _) => humantime::parse_duration(text).ok(),
     };
-    read.map_err(|_| "expected a number with ms, s, m or h, such as 90s".to_owned())
+    read.ok_or_else(|| "expected a number with ms, s, m or h, such as 90s".to_owned())
 }
 
 #[cfg(test)]
@@ -36,7 +40,7 @@ mod tests {
             ("5min", 300_000),
             ("250ms", 250),
             ("2h", 7_200_000),
-            ("1m 30s", 90_000),
+            ("1.5h", 5_400_000),
         ] {
             assert_eq!(
                 duration(text),
@@ -44,7 +48,23 @@ mod tests {
                 "{text}"
             );
         }
-        for bad in ["", "s", "-1s", "5 parsecs", "1e400", "inf", "NaN"] {
+        for bad in [
+            "",
+            "s",
+            "-1s",
+            "5 d",
+            "5 parsecs",
+            "5d",
+            "5M",
+            "2h5",
+            "1m 30s",
+            "1..5s",
+            "1e400",
+            "inf",
+            "NaN",
+            "18446744073709551615s",
+            "99999999999999999999h",
+        ] {
             assert!(duration(bad).is_err(), "{bad}");
         }
     }

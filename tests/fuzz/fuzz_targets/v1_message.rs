@@ -1,4 +1,4 @@
-//! Any payload is a message of an original or refused, never a panic; what is forwarded is read again
+//! Any payload is a message of Easypeers 1 or refused, never a panic; what is forwarded is read again
 //! and names us. Certificates end within their bounds, whatever numbers they hold.
 
 #![no_main]

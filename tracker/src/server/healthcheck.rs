@@ -25,7 +25,7 @@ pub fn healthcheck(settings: &Settings) -> Result<(), String> {
         .ok_or("nothing to ask: no --listen")?;
     let tls = settings.is_tls();
     let answer = match listen {
-        Listen::Tcp(address) => health::connect(*address).and_then(|stream| {
+        Listen::Tcp(address) => health::connect(*address, true).and_then(|stream| {
             let name = ServerName::from(health::reachable(address.ip()));
             speak(stream, name, tls)
         }),

@@ -40,7 +40,7 @@ fn payload(json: &str) -> Vec<u8> {
 }
 
 #[test]
-fn the_certificates_of_the_original_have_our_verdict() {
+fn certificates_of_easypeers_1_have_our_verdict() {
     for case in vectors()["certificates"].as_array().unwrap() {
         let (c, text) = (&case["certificate"], case["text"].as_str().unwrap());
         let json = serde_json::json!({"id": c, "from": c, "message": c, "pubkey": case["pubkey"]});
@@ -53,7 +53,7 @@ fn the_certificates_of_the_original_have_our_verdict() {
 }
 
 #[test]
-fn recorded_streams_of_the_original_decode_and_verify() {
+fn recorded_streams_of_easypeers_1_decode_and_verify() {
     for case in vectors()["streams"].as_array().unwrap() {
         let hex = |name: &str| case[name].as_str().unwrap();
         let pieces = case["pieces"].as_array().unwrap().iter();
