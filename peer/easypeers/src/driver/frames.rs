@@ -24,8 +24,10 @@ pub(super) enum Read {
     Skip,
     /// The neighbour closes the link, and names members to connect to instead.
     Goodbye(Vec<PeerId>),
-    /// Not a frame that an admitted neighbour may send: the link is to be closed.
+    /// Not a frame: the link is to be closed.
     Malformed,
+    /// A frame that only a peer that is not admitted yet may send: the link is to be closed.
+    OutOfPlace,
     /// Something that the neighbour should have refused itself.
     Wrong(&'static str),
 }
@@ -49,8 +51,7 @@ pub(super) fn read(link: LinkId, bytes: &[u8], now: Now, mesh: &Mesh) -> Read {
         Frame::Route(route) if seal::sealed_id(&route.sealed.body) != route.sealed.id => {
             Read::Wrong("sealed message under a wrong id")
         }
-        // Sent once, before admission.
-        Frame::Auth(_) => Read::Malformed,
+        Frame::Auth(_) => Read::OutOfPlace,
         // Of a newer version, which says that it may be skipped.
         Frame::Unknown(_) => Read::Skip,
         frame => Read::Input(Input::Frame { link, frame }),

@@ -163,6 +163,7 @@ impl LinkTable {
                 Action::Count(Count::Rejected),
                 self.close(link, Some(Reason::Protocol)),
             ],
+            Read::OutOfPlace => vec![self.close(link, Some(Reason::Protocol))],
             Read::Wrong(what) => {
                 tracing::debug!(link = link.0, what, "refused");
                 vec![

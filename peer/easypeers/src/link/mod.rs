@@ -1,7 +1,7 @@
 //! Links: one ordered, reliable WebRTC data channel between two peers, used as a byte stream.
 //!
-//! A [`Transport`] makes session descriptions: a [`PendingOffer`] or a [`PendingAnswer`], which waits
-//! for the other side and becomes an open [`Link`]. A link sends and receives bytes, and reports when
+//! A `Transport` makes session descriptions: a `PendingOffer` or a `PendingAnswer`, which waits
+//! for the other side and becomes an open `Link`. A link sends and receives bytes, and reports when
 //! the other side stops answering. `native` uses the crate `webrtc`, `browser` the page's
 //! `RTCPeerConnection`.
 //!
@@ -30,9 +30,12 @@ use std::time::Duration;
 
 use easypeers_proto::crypto::admission::Role;
 
+// Not part of the API: the benchmark `link_cost` measures these.
 #[cfg(target_family = "wasm")]
+#[doc(hidden)]
 pub use self::browser::{Link, LinkReceiver, LinkSender, PendingAnswer, PendingOffer, Transport};
 #[cfg(not(target_family = "wasm"))]
+#[doc(hidden)]
 pub use self::native::{Link, LinkReceiver, LinkSender, PendingAnswer, PendingOffer, Transport};
 pub use crate::model::{IceServer, LinkError, SdpError};
 #[cfg(not(target_family = "wasm"))]
@@ -65,6 +68,7 @@ const OPEN: Duration = Duration::from_secs(25);
 const LABEL: &str = "easypeers";
 
 /// How links are made.
+#[doc(hidden)]
 #[derive(Debug, Clone)]
 pub struct LinkOptions {
     /// STUN and TURN servers.
@@ -87,6 +91,7 @@ pub struct LinkOptions {
 }
 
 /// What a link reports.
+#[doc(hidden)]
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum LinkEvent {
     /// The next bytes of the stream from the other side.
