@@ -14,9 +14,9 @@ use std::collections::{HashMap, HashSet};
 use easypeers_proto::wire::frame::{Digest, Frame, IHave};
 use easypeers_proto::{MessageId, PeerId};
 
-use super::network::{Conn, Stage};
-use super::world::{Packet, World};
-use super::{SECOND, Time};
+use super::packet::Packet;
+use super::time::{SECOND, Time};
+use super::world::World;
 use easypeers_core::mesh::{Goodbye, Mesh, Reason};
 use easypeers_core::message::Signed;
 
@@ -132,11 +132,10 @@ impl Checks {
     }
 
     /// A peer begins to count a link.
-    pub(super) fn on_up(&self, c: u32, conn: &Conn, side: usize) -> Verdict {
+    pub(super) fn on_up(&self, c: u32, admitted: bool) -> Verdict {
         let accepted = [0, 1]
             .iter()
             .all(|side| self.accepted.contains(&(c, *side)));
-        let admitted = conn.ends[side].stage == Stage::Admitted;
         (accepted && admitted)
             .then_some(())
             .ok_or("a link counted that is not proven")
@@ -170,7 +169,7 @@ pub(super) fn hold(world: &World, p: u32, verdict: Verdict) {
 /// Nobody stays below two links, with a tracker in a mesh at rest. Peers whose timers run a minute
 /// late and those that break the rules are not promised anything.
 pub(super) fn on_look(world: &World) {
-    if !world.tracker.up || world.split || world.live.len() < 3 {
+    if !world.tracker.up || world.network.is_split() || world.live.len() < 3 {
         return;
     }
     let rested = world.checks.disturbed + REST;
@@ -266,8 +265,6 @@ mod tests {
     #[test]
     fn a_link_is_proven_by_both_sides_and_the_lonely_are_kept() {
         let mut checks = Checks::default();
-        let mut conn = Conn::new(1, 2, 0, 0);
-        conn.ends[0].stage = Stage::Admitted;
         let word = |links| {
             let neighbor = Neighbor {
                 epoch: 0,
@@ -277,10 +274,10 @@ mod tests {
             Packet::Frame(neighbor.into())
         };
         assert!(checks.on_sent(1, (7, 0), peer(2), &word(1)).is_ok());
-        assert!(checks.on_up(7, &conn, 0).is_err(), "one side only");
+        assert!(checks.on_up(7, true).is_err(), "one side only");
         assert!(checks.on_sent(2, (7, 1), peer(1), &word(1)).is_ok());
-        assert!(checks.on_up(7, &conn, 0).is_ok());
-        assert!(checks.on_up(7, &conn, 1).is_err(), "not admitted there");
+        assert!(checks.on_up(7, true).is_ok());
+        assert!(checks.on_up(7, false).is_err(), "not admitted there");
         let full = Goodbye {
             reason: Reason::Full,
             peers: Vec::new(),

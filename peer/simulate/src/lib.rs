@@ -12,8 +12,11 @@
 
 mod baseline;
 mod check;
+mod exchange;
+mod index;
 mod measure;
 mod network;
+mod packet;
 mod peer;
 mod queue;
 mod report;
@@ -21,42 +24,13 @@ mod scenario;
 mod steps;
 #[cfg(test)]
 mod tests;
+mod time;
 mod tracker;
 mod world;
-
-use std::time::Duration;
 
 pub use baseline::Baseline;
 pub use report::{Figure, Report};
 pub use scenario::Scenario;
-
-/// Microseconds since the start.
-type Time = u64;
-
-const MS: Time = 1_000;
-const SECOND: Time = 1_000_000;
-
-const fn time(at: Time) -> Duration {
-    Duration::from_micros(at)
-}
-
-fn micros(time: Duration) -> Time {
-    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
-}
-
-fn from_seconds(seconds: f64) -> Time {
-    (seconds.max(0.0) * 1e6) as Time
-}
-
-fn seconds(at: Time) -> f64 {
-    at as f64 / 1e6
-}
-
-/// The number by which events name a peer, a connection or a parcel. Four bytes instead of eight,
-/// because millions of events wait at once. More than four billion entries do not fit in memory.
-const fn index(at: usize) -> u32 {
-    at as u32
-}
 
 /// How far a run is: virtual seconds passed, and in all; peers that live.
 #[derive(Debug, Clone, Copy)]

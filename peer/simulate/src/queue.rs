@@ -7,7 +7,8 @@
 use std::cmp::{Ordering, Reverse};
 use std::collections::BinaryHeap;
 
-use super::{Time, index};
+use crate::index::index;
+use crate::time::Time;
 
 /// Microseconds of a bucket, as a shift.
 const WIDTH: u32 = 10;

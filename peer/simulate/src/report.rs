@@ -5,10 +5,11 @@ use std::fmt;
 
 use serde::Serialize;
 
+use super::index::index;
 use super::measure::{Direct, Tracked};
 use super::scenario::{Action, Bar, Scenario};
+use super::time::{SECOND, Time, to_seconds};
 use super::world::World;
-use super::{SECOND, Time, seconds};
 
 /// A newcomer has two links after so long.
 const WELCOME: Time = 5 * SECOND;
@@ -144,7 +145,7 @@ impl World {
         self.measure_graph(&mut all);
         self.measure_costs(&mut all);
         for (at, step) in self.steps.iter().enumerate() {
-            let at = super::index(at);
+            let at = index(at);
             let label = step.label.as_str();
             match step.action {
                 Action::Publish { .. } => self.measure_broadcasts(at, label, &mut all),
@@ -157,7 +158,7 @@ impl World {
                     if let Some(watch) = watch
                         && let Some(reached) = watch.reached
                     {
-                        all.add(label, "s", seconds(reached - watch.since));
+                        all.add(label, "s", to_seconds(reached - watch.since));
                     }
                 }
                 Action::Flood { .. } => {
@@ -165,7 +166,7 @@ impl World {
                     if let Some(flood) = flood
                         && let Some(cut) = flood.cut
                     {
-                        all.add(label, "cut_s", seconds(cut - flood.since));
+                        all.add(label, "cut_s", to_seconds(cut - flood.since));
                     }
                 }
                 _ => {}
@@ -260,9 +261,9 @@ impl World {
     fn reached(&self, tracked: &Tracked) -> (u64, u64) {
         let mut counts = (0, 0);
         for p in &self.live {
-            if tracked.expected.has(*p) {
+            if tracked.expected.contains(*p) {
                 counts.0 += 1;
-                counts.1 += u64::from(tracked.got.has(*p));
+                counts.1 += u64::from(tracked.got.contains(*p));
             }
         }
         counts
@@ -275,7 +276,7 @@ impl World {
         all.add(label, "messages", float(of_step().count()));
         all.add(label, "delivered_percent", share(got, expected));
         all.add(label, "missed", (expected - got) as f64);
-        let times = || of_step().map(|tracked| seconds(tracked.last - tracked.at));
+        let times = || of_step().map(|tracked| to_seconds(tracked.last - tracked.at));
         all.add(label, "time_mean_s", mean(times()));
         all.add(label, "time_s", most(times()));
         let hops = || of_step().map(|tracked| f64::from(tracked.last_hop));
@@ -301,7 +302,7 @@ impl World {
             let of_step = messages.filter(|tracked| tracked.step == step && peer.alive);
             for tracked in of_step.filter(|tracked| wanted.contains(&tracked.at)) {
                 counts.0 += 1;
-                counts.1 += u64::from(tracked.got.has(*p));
+                counts.1 += u64::from(tracked.got.contains(*p));
             }
         }
         counts
@@ -346,12 +347,12 @@ impl World {
             // Who died or came only just now says nothing.
             if peer.alive && peer.born + WELCOME <= self.now {
                 all_of_step += 1;
-                times.extend(peer.second_link.map(|at| seconds(at - peer.born)));
+                times.extend(peer.second_link.map(|at| to_seconds(at - peer.born)));
             }
         }
         let soon = times
             .iter()
-            .filter(|time| **time <= seconds(WELCOME))
+            .filter(|time| **time <= to_seconds(WELCOME))
             .count();
         all.add(label, "newcomers", f64::from(all_of_step));
         let percent = |count: usize| 100.0 * float(count) / f64::from(all_of_step);

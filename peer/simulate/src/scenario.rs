@@ -13,23 +13,23 @@ pub struct Scenario {
     pub title: String,
     /// Links that a peer keeps.
     #[serde(default = "six")]
-    pub(super) max_peers: usize,
+    pub(crate) max_peers: usize,
     /// Seconds of what was said before they came that peers want.
     #[serde(default)]
-    pub(super) history_s: f64,
+    pub(crate) history_s: f64,
     #[serde(default)]
-    pub(super) network: Network,
+    pub(crate) network: NetworkModel,
     #[serde(default)]
-    pub(super) start: Start,
+    pub(crate) start: Start,
     /// Seconds from the end of the start to the end of all.
-    pub(super) run_s: f64,
+    pub(crate) run_s: f64,
     /// Seconds between two looks at the graph.
     #[serde(default = "quarter")]
-    pub(super) look_s: f64,
+    pub(crate) look_s: f64,
     #[serde(default, rename = "step")]
-    pub(super) steps: Vec<Step>,
+    pub(crate) steps: Vec<Step>,
     #[serde(default, rename = "bar")]
-    pub(super) bars: Vec<Bar>,
+    pub(crate) bars: Vec<Bar>,
 }
 
 const fn six() -> usize {
@@ -43,22 +43,22 @@ const fn quarter() -> f64 {
 /// What lies between peers.
 #[derive(Debug, Clone, Copy, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub(super) struct Network {
-    pub(super) latency: Latency,
+pub(crate) struct NetworkModel {
+    pub(crate) latency: Latency,
     /// Part of the frames that are sent again.
-    pub(super) loss: f64,
+    pub(crate) loss: f64,
     /// Part of the frames that a slow neighbour loses, of those that may be dropped.
-    pub(super) dropped: f64,
+    pub(crate) dropped: f64,
     /// Part of the connections that break in a minute.
-    pub(super) resets: f64,
+    pub(crate) resets: f64,
     /// Part of the pairs that never connect.
-    pub(super) unreachable: f64,
+    pub(crate) unreachable: f64,
     /// Part of the peers whose timers fire once a second, and once a minute: hidden tabs.
-    pub(super) late: f64,
-    pub(super) very_late: f64,
+    pub(crate) late: f64,
+    pub(crate) very_late: f64,
 }
 
-impl Default for Network {
+impl Default for NetworkModel {
     fn default() -> Self {
         Self {
             latency: Latency::Uniform,
@@ -74,7 +74,7 @@ impl Default for Network {
 
 #[derive(Debug, Clone, Copy, Deserialize, PartialEq, Eq)]
 #[serde(rename_all = "kebab-case")]
-pub(super) enum Latency {
+pub(crate) enum Latency {
     /// 10-100 ms.
     Uniform,
     /// Log-normal around 45 ms.
@@ -84,13 +84,13 @@ pub(super) enum Latency {
 /// How the mesh comes to be before the clock of the steps starts.
 #[derive(Debug, Clone, Copy, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub(super) struct Start {
+pub(crate) struct Start {
     /// Part of all peers that are there.
-    pub(super) share: f64,
+    pub(crate) share: f64,
     /// Seconds in which they join.
-    pub(super) over_s: f64,
+    pub(crate) over_s: f64,
     /// Seconds after that.
-    pub(super) settle_s: f64,
+    pub(crate) settle_s: f64,
 }
 
 impl Default for Start {
@@ -106,19 +106,19 @@ impl Default for Start {
 /// Something that happens, so many seconds after the start.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Step {
+pub(crate) struct Step {
     #[serde(default)]
-    pub(super) at: f64,
+    pub(crate) at: f64,
     /// Measures are named after it.
     #[serde(default)]
-    pub(super) label: String,
+    pub(crate) label: String,
     #[serde(rename = "do")]
-    pub(super) action: Action,
+    pub(crate) action: Action,
 }
 
 #[derive(Debug, Clone, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
-pub(super) enum Action {
+pub(crate) enum Action {
     /// Peers come: a part of all, or a number of them.
     Join {
         #[serde(default)]
@@ -184,19 +184,19 @@ pub(super) enum Action {
 /// What must come out, for 1,000, 10,000 and 100,000 peers; sizes between take that of the lower.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Bar {
-    pub(super) measure: String,
+pub(crate) struct Bar {
+    pub(crate) measure: String,
     #[serde(default)]
-    pub(super) at_most: Vec<f64>,
+    pub(crate) at_most: Vec<f64>,
     #[serde(default)]
-    pub(super) at_least: Vec<f64>,
+    pub(crate) at_least: Vec<f64>,
     /// How much worse than in the baseline it may be.
-    pub(super) tolerance: Option<f64>,
+    pub(crate) tolerance: Option<f64>,
 }
 
 impl Bar {
     /// The limit for so many peers, and whether it is the least; `None` if there is none.
-    pub(super) fn limit(&self, peers: usize) -> Option<(f64, bool)> {
+    pub(crate) fn limit(&self, peers: usize) -> Option<(f64, bool)> {
         let size = match peers {
             0..10_000 => 0,
             10_000..100_000 => 1,

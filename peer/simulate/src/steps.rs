@@ -3,11 +3,11 @@
 use rand::RngExt;
 use rand::seq::SliceRandom;
 
-use super::index;
+use super::index::index;
 use super::measure::{Direct, Flood, Tracked, Watch};
 use super::scenario::Action;
+use super::time::{MS, SECOND, Time, from_seconds, to_seconds};
 use super::world::{What, World};
-use super::{MS, SECOND, Time, from_seconds};
 
 /// Messages in a row to a receiver that has broadcast something.
 const WARM_FOR: u32 = 4;
@@ -65,16 +65,10 @@ impl World {
                 self.queue.push(self.now, What::Direct { step, left });
             }
             Action::Partition { share, for_s } => {
-                for p in self.some(share) {
-                    self.peers[p as usize].side = true;
-                }
-                self.split = true;
+                let peers = self.some(share);
                 self.disturb();
-                for c in 0..self.conns.len() {
-                    let [a, b] = self.conns[c].ends.map(|end| end.peer);
-                    if self.conns[c].is_up() && !self.reaches(a, b) {
-                        self.cut(index(c));
-                    }
+                for c in self.network.split(&peers) {
+                    self.cut(c);
                 }
                 self.queue.push(self.now + from_seconds(for_s), What::Heal);
             }
@@ -241,7 +235,7 @@ impl World {
             self.floods[at].cut = Some(self.now);
         }
         let from = self.now - since;
-        let messages = |time: Time| super::seconds(time) * rate;
+        let messages = |time: Time| to_seconds(time) * rate;
         let mut sent = messages(from).floor();
         while sent < messages(from + MS).floor() {
             self.turn(peer, |turn| turn.flood(size));

@@ -4,10 +4,10 @@
 
 use rand::RngExt;
 
-use super::network::TRACKER;
+use super::index::index;
 use super::peer::Turn;
+use super::time::{MS, SECOND, Time, from_duration, to_duration};
 use super::world::{What, World};
-use super::{MS, SECOND, Time, index, time};
 use easypeers_core::schedule::{Backoff, Deficit, Schedule};
 use easypeers_core::signal::{Input, Via};
 use easypeers_core::tracker::TrackerId;
@@ -59,7 +59,7 @@ pub(super) struct Client {
 impl Client {
     pub(super) fn new() -> Self {
         Self {
-            schedule: Schedule::new(time(OWN), Deficit::Alone),
+            schedule: Schedule::new(to_duration(OWN), Deficit::Alone),
             backoff: Backoff::default(),
             state: State::Down(0),
         }
@@ -74,14 +74,14 @@ impl Client {
         match self.state {
             State::Down(retry) => retry,
             State::Connecting => Time::MAX,
-            State::Up(_) => born + super::micros(self.schedule.due()),
+            State::Up(_) => born + from_duration(self.schedule.due()),
         }
     }
 }
 
 impl Turn<'_> {
     fn tell_tracker(&mut self, what: What) {
-        let latency = self.world.distances.latency(self.p, TRACKER);
+        let latency = self.world.network.tracker_latency(self.p);
         self.world.queue.push(self.core.clock + latency, what);
     }
 
@@ -94,7 +94,7 @@ impl Turn<'_> {
             State::Down(_) => {
                 self.core.client.state = State::Connecting;
                 // TCP, TLS and the upgrade: a round trip each.
-                let latency = self.world.distances.latency(self.p, TRACKER);
+                let latency = self.world.network.tracker_latency(self.p);
                 let connected = What::Connected(self.p);
                 self.world.queue.push(now + 6 * latency, connected);
             }
@@ -137,11 +137,11 @@ impl Turn<'_> {
         let random = self.world.rng.random();
         let deficit = self.core.client.schedule.deficit();
         let pause = self.core.client.backoff.next(deficit, random);
-        self.core.client.state = State::Down(self.core.clock + super::micros(pause));
+        self.core.client.state = State::Down(self.core.clock + from_duration(pause));
     }
 
     pub(super) fn on_interval(&mut self) {
-        self.core.client.schedule.interval(time(INTERVAL));
+        self.core.client.schedule.interval(to_duration(INTERVAL));
         let (tracker, size) = (TrackerId::new(0), self.world.tracker.members.len());
         self.mesh(easypeers_core::mesh::Input::SwarmSize(size));
         self.signal(Input::SwarmSize { tracker, size });
@@ -183,7 +183,7 @@ impl Turn<'_> {
         if !self.core.client.is_up() {
             return;
         }
-        let made = self.world.offers[offer as usize];
+        let made = self.world.exchanges.offered(offer);
         let input = Input::Offer {
             via: Via::Tracker(TrackerId::new(0)),
             peer: self.world.peers[made.peer as usize].id,
@@ -198,8 +198,8 @@ impl Turn<'_> {
         if !self.core.client.is_up() {
             return;
         }
-        let made = self.world.answers[answer as usize];
-        let offer = self.world.offers[made.offer as usize];
+        let made = self.world.exchanges.answered(answer);
+        let offer = self.world.exchanges.offered(made.offer);
         let input = Input::Answer {
             peer: self.world.peers[made.peer as usize].id,
             offer_id: offer.id,
@@ -211,7 +211,7 @@ impl Turn<'_> {
 
 impl World {
     fn tracker_tells(&mut self, to: u32, what: What) {
-        let latency = self.distances.latency(to, TRACKER);
+        let latency = self.network.tracker_latency(to);
         self.queue.push(self.now + latency, what);
     }
 
@@ -244,7 +244,7 @@ impl World {
                 break;
             }
             let other = self.tracker.members[self.rng.random_range(0..members)];
-            if other != peer && !chosen.contains(&other) && self.reaches(peer, other) {
+            if other != peer && !chosen.contains(&other) && self.network.reaches(peer, other) {
                 chosen.push(other);
             }
         }
@@ -252,8 +252,7 @@ impl World {
     }
 
     pub(super) fn on_answer_at_tracker(&mut self, answer: u32) {
-        let offer = self.answers[answer as usize].offer;
-        let to = self.offers[offer as usize].peer;
+        let to = self.exchanges.offerer(answer);
         if self.tracker.up {
             self.tracker_tells(to, What::AnswerFromTracker { answer, to });
         }

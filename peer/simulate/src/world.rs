@@ -1,25 +1,23 @@
 //! All peers, all connections, and the events that move them.
 
+use easypeers_proto::MessageId;
+use rand::SeedableRng;
+use rand::rngs::StdRng;
+use slab::Slab;
 use std::collections::HashMap;
 use std::hint::black_box;
-use std::sync::Arc;
 
-use easypeers_proto::wire::frame::{Frame, Pushed};
-use easypeers_proto::{MessageId, OfferId, PeerId};
-use rand::rngs::StdRng;
-use rand::{RngExt, SeedableRng};
-use slab::Slab;
-
+use super::Progress;
 use super::check::{self, Checks};
+use super::exchange::Exchanges;
 use super::measure::{Costs, Direct, Flood, Tracked, Watch};
-use super::network::{Conn, Distances, mix};
+use super::network::{Network, mix};
+use super::packet::Packets;
 use super::peer::{Peer, Timers};
 use super::queue::Queue;
 use super::scenario::{Scenario, Step};
+use super::time::{SECOND, Time, from_seconds, to_seconds};
 use super::tracker::Tracker;
-use super::{Progress, SECOND, Time, from_seconds, seconds};
-use easypeers_core::message::Signed;
-use easypeers_core::signal::AttemptId;
 
 /// Events whose memory is fetched together.
 const AHEAD: usize = 32;
@@ -104,51 +102,12 @@ pub(super) enum What {
     End,
 }
 
-/// An offer, and who made it.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Offer {
-    pub(super) peer: u32,
-    pub(super) attempt: AttemptId,
-    pub(super) id: OfferId,
-}
-
-/// An answer to an offer, and who made it.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Answer {
-    pub(super) offer: u32,
-    pub(super) peer: u32,
-    pub(super) attempt: AttemptId,
-    pub(super) opened: bool,
-    /// Its maker waits no longer.
-    pub(super) expired: bool,
-}
-
-/// What goes along links.
-#[derive(Debug, Clone)]
-pub(super) enum Packet {
-    Frame(Frame),
-    /// A GOSSIP frame. Its envelope stays decoded: a thousand receivers need not decode it again.
-    Gossip {
-        hops: u8,
-        pushed: Pushed,
-        has: Vec<PeerId>,
-        message: Arc<Signed>,
-    },
-}
-
-/// A packet on its way to some.
-#[derive(Debug)]
-pub(super) struct Parcel {
-    pub(super) packet: Packet,
-    pub(super) receivers: u32,
-}
-
 #[derive(Debug)]
 pub(super) struct World {
     pub(super) now: Time,
     pub(super) queue: Queue<What>,
     pub(super) rng: StdRng,
-    pub(super) distances: Distances,
+    pub(super) network: Network,
     pub(super) max_peers: usize,
     pub(super) history: Time,
     pub(super) seed: u64,
@@ -158,14 +117,10 @@ pub(super) struct World {
     pub(super) live: Vec<u32>,
     /// Peers that are still to start.
     pub(super) coming: usize,
-    pub(super) conns: Vec<Conn>,
-    pub(super) parcels: Slab<Parcel>,
-    pub(super) offers: Vec<Offer>,
-    pub(super) answers: Vec<Answer>,
+    pub(super) packets: Packets,
+    pub(super) exchanges: Exchanges,
     pub(super) tracker: Tracker,
     pub(super) announced: Slab<Vec<u32>>,
-    /// Sides of a partition do not reach each other.
-    pub(super) split: bool,
     pub(super) steps: Vec<Step>,
     pub(super) end: Time,
     pub(super) look: Time,
@@ -173,7 +128,6 @@ pub(super) struct World {
     pub(super) digest: u64,
     pub(super) events: u64,
     pub(super) announces: u64,
-    pub(super) scratch: Vec<u8>,
     // What is measured.
     pub(super) costs: Costs,
     pub(super) watches: Vec<Watch>,
@@ -193,10 +147,7 @@ impl World {
             now: 0,
             queue: Queue::new(),
             rng: StdRng::seed_from_u64(seed),
-            distances: Distances {
-                seed: mix(seed, 1, 2),
-                network: scenario.network,
-            },
+            network: Network::new(scenario.network, seed),
             max_peers: scenario.max_peers,
             history: from_seconds(scenario.history_s),
             seed,
@@ -204,20 +155,16 @@ impl World {
             peers: Vec::new(),
             live: Vec::new(),
             coming: 0,
-            conns: Vec::new(),
-            parcels: Slab::new(),
-            offers: Vec::new(),
-            answers: Vec::new(),
+            packets: Packets::default(),
+            exchanges: Exchanges::default(),
             tracker: Tracker::new(),
             announced: Slab::new(),
-            split: false,
             steps: scenario.steps.clone(),
             end: begun + from_seconds(scenario.run_s),
             look: from_seconds(scenario.look_s),
             digest: seed,
             events: 0,
             announces: 0,
-            scratch: Vec::new(),
             costs: Costs::default(),
             watches: Vec::new(),
             tracked: Vec::new(),
@@ -248,8 +195,8 @@ impl World {
             if at >= told + SECOND {
                 told = at;
                 progress(Progress {
-                    passed: seconds(at),
-                    total: seconds(self.end),
+                    passed: to_seconds(at),
+                    total: to_seconds(self.end),
                     peers: self.live.len(),
                 });
             }
@@ -267,13 +214,8 @@ impl World {
         for (place, what) in next.iter_mut().zip(self.queue.ahead(AHEAD)) {
             match what {
                 What::Packet { conn, side, parcel } => {
-                    let end = &self.conns[conn as usize].ends[usize::from(side)];
-                    let parcel = self.parcels.get(parcel as usize);
-                    let message = parcel.and_then(|parcel| match &parcel.packet {
-                        Packet::Gossip { message, .. } => Some(&**message),
-                        _ => None,
-                    });
-                    *place = (conn, end.peer, message);
+                    let p = self.network.peer_at(conn, side.into());
+                    *place = (conn, p, self.packets.message(parcel));
                 }
                 What::Wake(p) => *place = (0, p, None),
                 _ => {}
@@ -309,11 +251,11 @@ impl World {
                 }
             }
             What::OfferMade(offer) => {
-                let p = self.offers[offer as usize].peer;
+                let p = self.exchanges.offered(offer).peer;
                 self.turn(p, |turn| turn.on_offer_made(offer));
             }
             What::AnswerMade(answer) => {
-                let p = self.answers[answer as usize].peer;
+                let p = self.exchanges.answered(answer).peer;
                 self.turn(p, |turn| turn.on_answer_made(answer));
             }
             What::Open(answer) => self.on_open(answer),
@@ -339,7 +281,7 @@ impl World {
             What::SendDirect(direct) => self.on_send_direct(direct),
             What::Flood(step) => self.on_flood(step),
             What::Heal => {
-                self.split = false;
+                self.network.heal();
                 self.disturb();
             }
             What::Look => {
@@ -355,38 +297,23 @@ impl World {
     }
 
     fn at_side(&mut self, conn: u32, side: u8, act: impl FnOnce(&mut super::peer::Turn<'_>)) {
-        let p = self.conns[conn as usize].ends[usize::from(side)].peer;
+        let p = self.network.peer_at(conn, side.into());
         self.turn(p, act);
     }
 
     fn on_join(&mut self, step: Option<u32>) {
         self.coming -= 1;
-        let draw: f64 = self.rng.random();
-        let network = self.distances.network;
-        let timers = Timers(if draw < network.very_late {
-            60 * SECOND
-        } else if draw < network.very_late + network.late {
-            SECOND
-        } else {
-            0
-        });
+        let timers = Timers(self.network.timer_grid(&mut self.rng));
         let p = self.start_peer(timers);
         if let Some(step) = step {
             self.newcomers.push((step, p));
         }
     }
 
-    /// Whether a partition lets these two talk.
-    pub(super) fn reaches(&self, a: u32, b: u32) -> bool {
-        !self.split || self.peers[a as usize].side == self.peers[b as usize].side
-    }
-
     /// When this connection breaks by itself, if it does before the end.
     pub(super) fn schedule_reset(&mut self, c: u32) {
-        let rate = self.distances.network.resets;
-        if rate > 0.0 {
-            let draw: f64 = self.rng.random();
-            let at = self.now + from_seconds(-60.0 * (1.0 - draw).ln() / rate);
+        if let Some(lifetime) = self.network.lifetime(&mut self.rng) {
+            let at = self.now + lifetime;
             if at < self.end {
                 self.queue.push(at, What::Reset(c));
             }

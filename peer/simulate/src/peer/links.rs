@@ -4,10 +4,10 @@ use rand::RngExt;
 
 use super::{Turn, VERIFY};
 use crate::check;
-use crate::index;
-use crate::network::{Conn, Stage};
-use crate::world::{Answer, What, World};
-use crate::{MS, SECOND, Time};
+use crate::index::index;
+use crate::network::{Closing, Stage};
+use crate::time::{MS, SECOND, Time};
+use crate::world::{What, World};
 use easypeers_core::mesh::{Goodbye, Input, LinkId, Reason};
 use easypeers_core::signal;
 
@@ -20,19 +20,17 @@ const SUSPECT: Time = 2_700 * MS;
 impl World {
     /// One side of a connection is gone: the other hears of it, or begins to doubt.
     pub(super) fn abandon(&mut self, c: u32, p: u32, silently: bool) {
-        let conn = &mut self.conns[c as usize];
-        let side = conn.side_of(p);
-        if conn.ends[side].stage == Stage::Closed {
+        let side = self.network.side_of(c, p);
+        if !self.network.close_side(c, side) {
             return;
         }
-        conn.ends[side].stage = Stage::Closed;
-        conn.ends[side].up = false;
         let far = 1 - side;
-        let (conn, side, closed) = (c, far as u8, conn.close_at(far, self.now));
+        let (conn, side) = (c, far as u8);
         if silently {
             let doubt = What::Suspect { conn, side };
             self.queue.push(self.now + SUSPECT, doubt);
         } else {
+            let closed = self.network.close_at(c, far, self.now);
             self.queue.push(closed, What::Closed { conn, side });
         }
     }
@@ -47,22 +45,16 @@ impl World {
 
     /// Both descriptions are exchanged, and the connection finds its way.
     pub(crate) fn on_open(&mut self, answer: u32) {
-        let Answer { offer, peer, .. } = self.answers[answer as usize];
-        let offerer = self.offers[offer as usize].peer;
-        let expired = self.answers[answer as usize].expired;
+        let Some(attempts) = self.exchanges.attempts(answer) else {
+            return;
+        };
+        let [offerer, peer] = attempts.map(|(p, _)| p);
         let alive = |p: u32| self.peers[p as usize].alive;
-        if expired || !alive(peer) || !alive(offerer) || !self.reaches(peer, offerer) {
+        if !alive(peer) || !alive(offerer) || !self.network.reaches(peer, offerer) {
             return;
         }
-        self.answers[answer as usize].opened = true;
-        let latency = self.distances.latency(peer, offerer);
-        let c = index(self.conns.len());
-        let token = self.rng.random();
-        self.conns.push(Conn::new(offerer, peer, latency, token));
-        let attempts = [
-            (offerer, self.offers[offer as usize].attempt),
-            (peer, self.answers[answer as usize].attempt),
-        ];
+        self.exchanges.open(answer);
+        let (c, latency) = self.network.open(offerer, peer, self.rng.random());
         for (p, attempt) in attempts {
             if let Some(core) = &mut self.peers[p as usize].core {
                 core.conns.push(c);
@@ -79,40 +71,30 @@ impl World {
 
     /// The time for an attempt is over.
     pub(crate) fn on_attempt_due(&mut self, answer: u32, offerer: bool) {
-        let made = self.answers[answer as usize];
-        if made.opened {
-            return;
+        if let Some((p, attempt)) = self.exchanges.expire(answer, offerer) {
+            self.turn(p, |turn| {
+                turn.signal(signal::Input::AttemptFailed { attempt });
+            });
         }
-        let (p, attempt) = if offerer {
-            let offer = self.offers[made.offer as usize];
-            (offer.peer, offer.attempt)
-        } else {
-            self.answers[answer as usize].expired = true;
-            (made.peer, made.attempt)
-        };
-        self.turn(p, |turn| {
-            turn.signal(signal::Input::AttemptFailed { attempt });
-        });
     }
 }
 
 impl Turn<'_> {
     pub(crate) fn on_admitted(&mut self, c: u32, side: usize) {
-        let conn = &mut self.world.conns[c as usize];
-        let (own, other) = (conn.ends[side], conn.ends[1 - side]);
-        if own.stage != Stage::Open {
+        let network = &mut self.world.network;
+        let (far, other) = (1 - side, network.peer_at(c, 1 - side));
+        if network.stage_at(c, side) != Stage::Open {
             return;
         }
-        if other.stage == Stage::Closed || !self.world.reaches(own.peer, other.peer) {
+        if network.stage_at(c, far) == Stage::Closed || !network.reaches(self.p, other) {
             // It died in between: its proof never comes.
             let side = side as u8;
             let closed = What::Closed { conn: c, side };
             return self.world.queue.push(self.core.clock + OPEN, closed);
         }
-        let conn = &mut self.world.conns[c as usize];
-        conn.ends[side].stage = Stage::Admitted;
-        let token = conn.token;
-        let other = &self.world.peers[other.peer as usize];
+        network.admit(c, side);
+        let token = network.token(c);
+        let other = &self.world.peers[other as usize];
         let input = Input::LinkAdmitted {
             link: LinkId(c.into()),
             peer: other.id,
@@ -125,8 +107,7 @@ impl Turn<'_> {
     }
 
     pub(crate) fn on_closed(&mut self, c: u32, side: usize) {
-        self.world.conns[c as usize].ends[side].stage = Stage::Closed;
-        self.world.conns[c as usize].ends[side].up = false;
+        self.world.network.close_side(c, side);
         self.changed = true;
         if let Some(at) = self.core.opening.iter().position(|(o, _)| *o == c) {
             let (_, attempt) = self.core.opening.remove(at);
@@ -142,22 +123,14 @@ impl Turn<'_> {
         self.changed = true;
         let c = index(link.0 as usize);
         let now = self.core.clock;
-        let side = self.world.conns[c as usize].side_of(self.p);
-        if self.world.conns[c as usize].ends[side].up {
+        let side = self.world.network.side_of(c, self.p);
+        if self.world.network.is_up_at(c, side) {
             self.note_close(c, side, goodbye);
         }
-        let conn = &mut self.world.conns[c as usize];
-        if conn.ends[side].stage == Stage::Closed {
-            return;
-        }
-        conn.ends[side].stage = Stage::Closed;
-        conn.ends[side].up = false;
-        let far = 1 - side;
-        if conn.ends[far].stage != Stage::Closed {
-            let at = conn.close_at(far, now);
-            let [own, other] = [conn.ends[side].peer, conn.ends[far].peer];
-            if self.world.reaches(own, other) {
-                let side = far as u8;
+        match self.world.network.close(c, side, now) {
+            Closing::AlreadyClosed => return,
+            Closing::Unheard => {}
+            Closing::Heard { side, at } => {
                 self.world.queue.push(at, What::Closed { conn: c, side });
             }
         }
@@ -169,11 +142,12 @@ impl Turn<'_> {
 
     /// A link that counted is closed; without a goodbye, since its peer is taken for dead.
     fn note_close(&mut self, c: u32, side: usize, goodbye: Option<&Goodbye>) {
-        let far = self.world.conns[c as usize].ends[1 - side];
+        let network = &self.world.network;
+        let far = network.peer_at(c, 1 - side);
         if goodbye.is_none()
-            && far.stage == Stage::Admitted
-            && self.world.peers[far.peer as usize].alive
-            && self.world.reaches(self.p, far.peer)
+            && network.stage_at(c, 1 - side) == Stage::Admitted
+            && self.world.peers[far as usize].alive
+            && network.reaches(self.p, far)
         {
             self.world.costs.accused += 1;
         }

@@ -8,8 +8,8 @@ use easypeers_proto::{MessageId, PeerId};
 use rand::RngExt;
 
 use super::{EPOCH_MS, Turn, VERIFY};
-use crate::MS;
-use crate::world::Packet;
+use crate::packet::Packet;
+use crate::time::MS;
 use easypeers_core::mesh::{Input, LinkId};
 use easypeers_core::message::{Class, Signed};
 

@@ -16,10 +16,13 @@ use easypeers_proto::crypto::envelope::Kind;
 use easypeers_proto::{OfferId, PeerId};
 use rand::RngExt;
 
-use super::index;
+use super::check;
+use super::index::index;
+use super::network::Stage;
+use super::packet::Packet;
+use super::time::{MS, Time, from_duration, to_duration};
 use super::tracker::Client;
-use super::world::{Packet, What, World};
-use super::{MS, Time, check, time};
+use super::world::{What, World};
 use easypeers_core::mesh::{Input, LinkId, Mesh, Output, Settings};
 use easypeers_core::message::Signed;
 use easypeers_core::rate::AUTHOR_RATE;
@@ -50,8 +53,6 @@ pub(super) struct Peer {
     pub(super) live_at: usize,
     /// Its place at the tracker.
     pub(super) member_at: Option<usize>,
-    /// The side of a partition.
-    pub(super) side: bool,
     pub(super) dropper: bool,
     pub(super) timers: Timers,
     pub(super) degree: u32,
@@ -82,7 +83,7 @@ impl Peer {
     pub(super) fn takes(&self, message: &Signed) -> bool {
         let core = self.core.as_ref();
         core.is_some_and(|core| {
-            let now = time(core.clock - self.born);
+            let now = to_duration(core.clock - self.born);
             !core.mesh.knows(&message.id) && core.mesh.is_within_rate(now, message.origin)
         })
     }
@@ -147,7 +148,7 @@ impl World {
             started_ms: EPOCH_MS + self.now / MS,
             max_peers: self.max_peers,
             rate: AUTHOR_RATE,
-            history: time(self.history),
+            history: to_duration(self.history),
             flip_interval: BROWSER_FLIP_INTERVAL,
             seed: self.rng.random(),
         };
@@ -173,7 +174,6 @@ impl World {
             born: self.now,
             live_at: self.live.len(),
             member_at: None,
-            side: false,
             dropper: false,
             timers,
             degree: 0,
@@ -271,7 +271,7 @@ impl Core {
     fn deadline(&self, born: Time) -> Time {
         let cores = [self.mesh.poll_timeout(), self.signal.poll_timeout()];
         let cores = cores.into_iter().flatten().min();
-        let cores = cores.map_or(Time::MAX, |due| born.saturating_add(super::micros(due)));
+        let cores = cores.map_or(Time::MAX, |due| born.saturating_add(from_duration(due)));
         cores.min(self.client.due(born))
     }
 }
@@ -283,7 +283,7 @@ impl Turn<'_> {
 
     /// As the cores count it.
     pub(super) fn now(&self) -> Now {
-        time(self.core.clock - self.born())
+        to_duration(self.core.clock - self.born())
     }
 
     pub(super) fn mesh(&mut self, input: Input) {
@@ -351,15 +351,13 @@ impl Turn<'_> {
         for c in &self.core.conns {
             let up = self.core.mesh.up_peer(LinkId((*c).into())).is_some();
             degree += u32::from(up);
-            let conn = &mut self.world.conns[*c as usize];
-            let side = conn.side_of(self.p);
-            let (whole, before) = (conn.is_up(), conn.ends[side].up);
-            conn.ends[side].up = up;
-            self.world.costs.links += u64::from(conn.is_up() && !whole);
-            if up && !before {
+            let rise = self.world.network.set_up(*c, self.p, up);
+            self.world.costs.links += u64::from(rise.whole);
+            if rise.new {
                 self.risen += 1;
                 if check::ON {
-                    let verdict = self.world.checks.on_up(*c, conn, side);
+                    let stage = self.world.network.stage_at(*c, rise.side);
+                    let verdict = self.world.checks.on_up(*c, stage == Stage::Admitted);
                     check::hold(self.world, self.p, verdict);
                 }
             }

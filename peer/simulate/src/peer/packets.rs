@@ -1,101 +1,41 @@
 //! What goes along links: charged, delayed, lost; what arrives is checked as a node does.
 
-use std::sync::Arc;
-
-use easypeers_proto::PeerId;
-use easypeers_proto::crypto::envelope::Kind;
-use easypeers_proto::wire::frame::{Frame, Gossip, Pushed};
+use easypeers_proto::MessageId;
+use easypeers_proto::wire::frame::{Frame, Pushed};
 
 use super::{Turn, VERIFY};
 use crate::check;
-use crate::index;
-use crate::network::Stage;
-use crate::world::{Packet, Parcel, What, World};
+use crate::index::index;
+use crate::network::{Sent, Stage};
+use crate::packet::{Arrived, Packet};
+use crate::world::{What, World};
 use easypeers_core::broadcast::Arrival;
 use easypeers_core::mesh::{Input, LinkId};
 use easypeers_core::message::Class;
 
-/// A session description of a native peer with three candidates; ours here are but a number.
-const SDP_BYTES: u64 = 700;
-
-/// Length, type and number before each frame.
-const FRAME_HEADER: u64 = 6;
-
 impl World {
     pub(crate) fn on_packet(&mut self, c: u32, side: usize, parcel: u32) {
-        let end = self.conns[c as usize].ends[side];
-        let p = end.peer;
+        let p = self.network.peer_at(c, side);
         let link = LinkId(c.into());
-        let Some(waiting) = self.parcels.get_mut(parcel as usize) else {
-            return;
-        };
-        waiting.receivers -= 1;
-        let last = waiting.receivers == 0;
-        let mut packet = None;
-        let mut known = None;
-        if end.stage == Stage::Admitted
-            && let Some(core) = &self.peers[p as usize].core
-        {
-            match &waiting.packet {
-                Packet::Gossip {
-                    message, pushed, ..
-                } if core.mesh.knows(&message.id) => {
-                    known = Some((message.id, *pushed));
+        let admitted = self.network.stage_at(c, side) == Stage::Admitted;
+        let core = self.peers[p as usize].core.as_ref();
+        let knows = |id: &MessageId| core.is_some_and(|core| core.mesh.knows(id));
+        match self.packets.arrive(parcel, admitted, knows) {
+            Some(Arrived::Duplicate { id, pushed }) => {
+                self.count_copy(&id);
+                if check::ON {
+                    self.checks.on_duplicate((c, side), id);
                 }
-                shared if !last => packet = Some(shared.clone()),
-                _ => {}
+                self.turn(p, |turn| turn.mesh(Input::Duplicate { link, id, pushed }));
             }
-        }
-        if last {
-            let whole = self.parcels.try_remove(parcel as usize);
-            let whole = whole.map(|parcel| parcel.packet);
-            if end.stage == Stage::Admitted && known.is_none() {
-                packet = whole;
-            }
-        }
-        if let Some((id, pushed)) = known {
-            self.count_copy(&id);
-            if check::ON {
-                self.checks.on_duplicate((c, side), id);
-            }
-            self.turn(p, |turn| turn.mesh(Input::Duplicate { link, id, pushed }));
-        } else if let Some(packet) = packet {
-            if let Packet::Gossip { message, .. } = &packet {
-                self.count_copy(&message.id);
-            }
-            self.turn(p, |turn| turn.on_packet(c, side, packet));
-        }
-    }
-
-    /// What a packet takes on a link.
-    fn frame_len(&mut self, packet: &Packet) -> u64 {
-        self.scratch.clear();
-        let mut described = 0;
-        match packet {
-            Packet::Frame(frame) => {
-                frame.encode(&mut self.scratch);
-                if let Frame::Signal(signal) = frame
-                    && !signal.sdp.is_empty()
-                {
-                    described = SDP_BYTES;
+            Some(Arrived::Packet(packet)) => {
+                if let Packet::Gossip { message, .. } = &packet {
+                    self.count_copy(&message.id);
                 }
+                self.turn(p, |turn| turn.on_packet(c, side, packet));
             }
-            Packet::Gossip {
-                hops,
-                pushed,
-                has,
-                message,
-            } => {
-                let gossip = Gossip {
-                    hops: *hops,
-                    pushed: *pushed,
-                    has: has.clone(),
-                    envelope: Arc::clone(&message.bytes),
-                };
-                Frame::from(gossip).encode(&mut self.scratch);
-            }
+            None => {}
         }
-        self.scratch.len() as u64 + FRAME_HEADER + described
     }
 }
 
@@ -105,10 +45,10 @@ impl Turn<'_> {
         if check::ON {
             for link in links {
                 let c = index(link.0 as usize);
-                let conn = &self.world.conns[c as usize];
-                let side = conn.side_of(self.p);
-                let far = conn.ends[1 - side].peer;
-                if conn.ends[side].stage == Stage::Admitted {
+                let network = &self.world.network;
+                let side = network.side_of(c, self.p);
+                let far = network.peer_at(c, 1 - side);
+                if network.stage_at(c, side) == Stage::Admitted {
                     let to = self.world.peers[far as usize].id;
                     let checks = &mut self.world.checks;
                     let verdict = checks.on_sent(self.p, (c, side), to, &packet);
@@ -120,31 +60,23 @@ impl Turn<'_> {
     }
 
     pub(super) fn transmit(&mut self, links: &[LinkId], packet: Packet, class: Class) {
-        if self.world.peers[self.p as usize].dropper && is_for_others(&packet, self.me()) {
+        if self.world.peers[self.p as usize].dropper && packet.is_relayed_by(self.me()) {
             return;
         }
-        let bytes = self.world.frame_len(&packet);
+        let bytes = self.world.packets.frame_len(&packet);
         if let Packet::Frame(Frame::Route(route)) = &packet {
             self.world.count_send(&route.sealed.id, links.len());
         }
-        let control = match &packet {
-            Packet::Gossip { message, .. } => message.kind == Kind::Beacon,
-            Packet::Frame(Frame::Chunk(_)) => false,
-            Packet::Frame(_) => true,
-        };
+        let control = packet.is_control();
         let now = self.core.clock;
-        let parcel = index(self.world.parcels.insert(Parcel {
-            packet,
-            receivers: 0,
-        }));
+        let parcel = self.world.packets.insert(packet);
         let mut receivers = 0;
         for link in links {
             let c = index(link.0 as usize);
             let world = &mut *self.world;
-            let conn = &mut world.conns[c as usize];
-            let side = conn.side_of(self.p);
-            let far = 1 - side;
-            if conn.ends[side].stage != Stage::Admitted {
+            let may_drop = class != Class::Control;
+            let sent = world.network.send(c, self.p, now, may_drop, &mut world.rng);
+            if sent == Sent::NotAdmitted {
                 continue;
             }
             world.costs.frames += 1;
@@ -153,21 +85,9 @@ impl Turn<'_> {
             } else {
                 &mut world.costs.gossip_bytes
             }) += bytes;
-            let to = conn.ends[far].peer;
-            if conn.ends[far].stage == Stage::Closed || world.split && !world.reaches(self.p, to) {
-                continue;
-            }
-            let conn = &mut world.conns[c as usize];
-            let may_drop = class != Class::Control;
-            if may_drop && world.distances.drops(&mut world.rng) {
-                world.costs.dropped += 1;
-                continue;
-            }
-            let extra = world.distances.loss(conn.latency, &mut world.rng);
-            match conn.pass(far, now, extra, may_drop) {
-                Some(at) => {
+            match sent {
+                Sent::Arrives { side, at } => {
                     receivers += 1;
-                    let side = far as u8;
                     let packet = What::Packet {
                         conn: c,
                         side,
@@ -175,13 +95,11 @@ impl Turn<'_> {
                     };
                     world.queue.push(at, packet);
                 }
-                None => world.costs.dropped += 1,
+                Sent::Dropped => world.costs.dropped += 1,
+                Sent::NotAdmitted | Sent::Unheard => {}
             }
         }
-        match self.world.parcels.get_mut(parcel as usize) {
-            Some(waiting) if receivers > 0 => waiting.receivers = receivers,
-            _ => drop(self.world.parcels.try_remove(parcel as usize)),
-        }
+        self.world.packets.set_receivers(parcel, receivers);
     }
 
     fn on_packet(&mut self, c: u32, side: usize, packet: Packet) {
@@ -225,19 +143,5 @@ impl Turn<'_> {
             Packet::Frame(frame) => Input::Frame { link, frame },
         };
         self.mesh(input);
-    }
-}
-
-/// What a peer that relays nothing drops.
-fn is_for_others(packet: &Packet, me: PeerId) -> bool {
-    let frame = match packet {
-        Packet::Gossip { message, .. } => return message.origin != me,
-        Packet::Frame(frame) => frame,
-    };
-    match frame {
-        Frame::IHave(_) | Frame::Chunk(_) | Frame::Who(_) | Frame::Keys(_) => true,
-        Frame::Route(route) => route.sealed.from != me,
-        Frame::Ack(ack) => ack.from != me,
-        _ => false,
     }
 }

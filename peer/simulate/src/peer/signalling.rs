@@ -7,10 +7,9 @@ use easypeers_proto::{MessageId, OfferId, PeerId};
 
 use super::Turn;
 use super::links::OPEN;
-use crate::index;
-use crate::network::Distances;
-use crate::world::{Answer, Offer, What};
-use crate::{MS, Time};
+use crate::network::Network;
+use crate::time::{MS, Time};
+use crate::world::What;
 use easypeers_core::mesh::Input;
 use easypeers_core::signal::{self, Via};
 
@@ -23,19 +22,14 @@ impl Turn<'_> {
         match output {
             Output::MakeOffer { attempt } => {
                 self.world.costs.connections += 1;
-                let offer = index(self.world.offers.len());
-                self.world.offers.push(Offer {
-                    peer: self.p,
-                    attempt,
-                    id: OfferId::new([0; 20]),
-                });
+                let offer = self.world.exchanges.offer(self.p, attempt);
                 let at = self.core.clock + GATHER;
                 self.world.queue.push(at, What::OfferMade(offer));
             }
             Output::Announce { offers, .. } => {
                 let offers = offers.into_iter().filter_map(|(id, sdp)| {
                     let offer: u32 = sdp.parse().ok()?;
-                    self.world.offers[offer as usize].id = id;
+                    self.world.exchanges.name(offer, id);
                     Some(offer)
                 });
                 let offers = offers.collect();
@@ -49,9 +43,9 @@ impl Turn<'_> {
                 };
                 self.core.offers.swap_remove(at);
                 let now = self.core.clock;
-                let other = self.world.answers[answer as usize].peer;
-                if self.world.distances.connects(self.p, other) {
-                    let ice = Distances::ice(&mut self.world.rng);
+                let other = self.world.exchanges.answered(answer).peer;
+                if self.world.network.connects(self.p, other) {
+                    let ice = Network::ice(&mut self.world.rng);
                     self.world.queue.push(now + ice, What::Open(answer));
                 }
                 self.world.queue.push(now + OPEN, What::OfferDue(answer));
@@ -61,14 +55,7 @@ impl Turn<'_> {
                 let Ok(offer) = sdp.parse() else {
                     return self.signal(Input::AnswerFailed { attempt });
                 };
-                let answer = index(self.world.answers.len());
-                self.world.answers.push(Answer {
-                    offer,
-                    peer: self.p,
-                    attempt,
-                    opened: false,
-                    expired: false,
-                });
+                let answer = self.world.exchanges.answer(offer, self.p, attempt);
                 let at = self.core.clock + GATHER;
                 self.world.queue.push(at, What::AnswerMade(answer));
             }
@@ -124,14 +111,14 @@ impl Turn<'_> {
     }
 
     pub(crate) fn on_offer_made(&mut self, offer: u32) {
-        let attempt = self.world.offers[offer as usize].attempt;
+        let attempt = self.world.exchanges.offered(offer).attempt;
         self.core.offers.push((attempt, offer));
         let sdp = offer.to_string().into();
         self.signal(signal::Input::OfferMade { attempt, sdp });
     }
 
     pub(crate) fn on_answer_made(&mut self, answer: u32) {
-        let attempt = self.world.answers[answer as usize].attempt;
+        let attempt = self.world.exchanges.answered(answer).attempt;
         let due = self.core.clock + OPEN;
         self.world.queue.push(due, What::AnswerDue(answer));
         let sdp = answer.to_string();
