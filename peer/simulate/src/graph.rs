@@ -1,8 +1,17 @@
 //! The graph of the living peers: components, degrees, distances.
 //!
-//! In: the number of living peers and the links between them, each as two places among the living.
+//! In: the number of living peers and the links between them. A peer is named by its place among the
+//! living.
 
 use crate::index::{IndexSet, index};
+
+/// A link that both its peers count.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Edge {
+    pub(crate) ends: [usize; 2],
+    /// It connects the two sides of a partition.
+    pub(crate) bridge: bool,
+}
 
 /// The graph of the living peers.
 #[derive(Debug, Clone, Copy, Default)]
@@ -12,31 +21,33 @@ pub(crate) struct Graph {
     /// Peers in the largest component.
     pub(crate) largest: usize,
     edges: usize,
+    pub(crate) bridges: usize,
     /// Peers that are a component of their own.
     pub(crate) isolated: usize,
 }
 
 impl Graph {
     /// Finds the components by union-find.
-    pub(crate) fn new(live: usize, edges: impl Iterator<Item = [usize; 2]>) -> Self {
+    pub(crate) fn new(live: usize, edges: impl Iterator<Item = Edge>) -> Self {
         let mut parents: Vec<u32> = (0..index(live)).collect();
-        let mut count = 0;
-        for [a, b] in edges {
-            count += 1;
-            let (a, b) = (root(&mut parents, a), root(&mut parents, b));
+        let mut graph = Self {
+            live,
+            ..Self::default()
+        };
+        for Edge { ends, bridge } in edges {
+            graph.edges += 1;
+            graph.bridges += usize::from(bridge);
+            let [a, b] = ends.map(|at| root(&mut parents, at));
             parents[a as usize] = b;
         }
         let mut sizes = vec![0usize; live];
         for at in 0..live {
             sizes[root(&mut parents, at) as usize] += 1;
         }
-        Self {
-            live,
-            components: sizes.iter().filter(|size| **size > 0).count(),
-            isolated: sizes.iter().filter(|size| **size == 1).count(),
-            largest: sizes.into_iter().max().unwrap_or(0),
-            edges: count,
-        }
+        graph.components = sizes.iter().filter(|size| **size > 0).count();
+        graph.isolated = sizes.iter().filter(|size| **size == 1).count();
+        graph.largest = sizes.into_iter().max().unwrap_or(0);
+        graph
     }
 
     /// The part of the living peers that is in the largest component.
@@ -60,9 +71,9 @@ fn root(parents: &mut [u32], at: usize) -> u32 {
 }
 
 /// The number of links from a peer to the farthest peer that it reaches, breadth first.
-pub(crate) fn depth(live: usize, edges: impl Iterator<Item = [usize; 2]>, from: usize) -> usize {
+pub(crate) fn depth(live: usize, edges: impl Iterator<Item = Edge>, from: usize) -> usize {
     let mut neighbors = vec![Vec::new(); live];
-    for [a, b] in edges {
+    for Edge { ends: [a, b], .. } in edges {
         neighbors[a].push(b);
         neighbors[b].push(a);
     }
@@ -93,19 +104,26 @@ mod tests {
     use super::*;
 
     /// A path of four peers, a pair and a single peer.
-    const EDGES: [[usize; 2]; 4] = [[0, 1], [1, 2], [2, 3], [5, 4]];
+    fn edges() -> impl Iterator<Item = Edge> {
+        let ends = [[0, 1], [1, 2], [2, 3], [5, 4]];
+        ends.into_iter().map(|ends| Edge {
+            ends,
+            bridge: ends == [5, 4],
+        })
+    }
 
     #[test]
     fn components_are_counted_by_their_links() {
-        let graph = Graph::new(7, EDGES.into_iter());
+        let graph = Graph::new(7, edges());
         assert_eq!((graph.components, graph.largest, graph.isolated), (3, 4, 1));
+        assert_eq!(graph.bridges, 1);
         assert!((graph.mean_degree() - 8.0 / 7.0).abs() < 1e-9);
         assert!((graph.largest_share() - 4.0 / 7.0).abs() < 1e-9);
     }
 
     #[test]
     fn the_depth_is_that_of_the_farthest_peer_in_reach() {
-        let depths = [0, 1, 4, 6].map(|from| depth(7, EDGES.into_iter(), from));
+        let depths = [0, 1, 4, 6].map(|from| depth(7, edges(), from));
         assert_eq!(depths, [3, 2, 1, 0]);
     }
 }

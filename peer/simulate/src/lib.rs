@@ -1,50 +1,60 @@
-//! The mesh in virtual time: the cores of thousands of nodes, with a model of everything between
-//! them. In go a [`Scenario`], a number of peers and a seed; out comes a [`Report`]. The same inputs
-//! give the same report, to the last event.
+//! A simulator of the mesh in virtual time. It runs the cores of thousands of peers and models
+//! everything between them. In: a [`Scenario`], a number of peers and a seed. Out: a [`Report`]. The
+//! same inputs give the same report, down to the last event.
 //!
-//! - `world`: the peers, the connections, the queue of events.
-//! - `peer`: the cores of one node, and its driver.
-//! - `network`, `tracker`: what lies between nodes.
-//! - `steps`: what a scenario lets happen.
-//! - `measure`, `report`: what came of it, beside the bars.
-//! - `baseline`: what came of it an earlier time.
-//! - `check`: what must hold at every step; in debug builds.
+//! The parts, each of which uses only those below it:
+//!
+//! ```text
+//! run                          takes the events in order
+//!  ├─ script                   does the steps of the scenario
+//!  │   └─ turn                 gives one peer its turn: the driver of the cores
+//!  └───────┴─ world            composes the parts:
+//!      ├─ queue, event           the events by time
+//!      ├─ network                latency, loss, connections, partitions
+//!      ├─ packet                 frames under way
+//!      ├─ exchange               offers and answers under way
+//!      ├─ tracker                the tracker
+//!      ├─ peers, node            all peers, and the cores of each
+//!      ├─ measure, graph         what is measured
+//!      └─ check                  rules that must hold at every step, in debug builds
+//! scenario                     the files in: steps, network, bars
+//! report, baseline             the measures out: beside the bars, and compared with earlier runs
+//! ```
+
+#![deny(missing_docs)]
 
 mod baseline;
 mod check;
+mod event;
 mod exchange;
+mod graph;
 mod index;
 mod measure;
 mod network;
+mod node;
 mod packet;
-mod peer;
+mod peers;
 mod queue;
 mod report;
+mod run;
 mod scenario;
-mod steps;
+mod script;
 #[cfg(test)]
 mod tests;
 mod time;
 mod tracker;
+mod turn;
 mod world;
 
 pub use baseline::Baseline;
 pub use report::{Figure, Report};
+pub use run::Progress;
 pub use scenario::Scenario;
 
-/// How far a run is: virtual seconds passed, and in all; peers that live.
-#[derive(Debug, Clone, Copy)]
-pub struct Progress {
-    /// Virtual seconds passed.
-    pub passed: f64,
-    /// Virtual seconds in all.
-    pub total: f64,
-    /// Living peers.
-    pub peers: usize,
-}
-
-/// Runs a scenario with so many peers. `progress` is called about once a virtual second; `heap` tells how
-/// many bytes are allocated, if what a peer takes is to be measured.
+/// Runs a scenario with this number of peers.
+///
+/// `progress` is called about once a virtual second. `heap` returns how many bytes are allocated. With
+/// it, the report says how much memory a peer takes.
 #[must_use]
 pub fn run(
     scenario: &Scenario,
@@ -54,8 +64,7 @@ pub fn run(
     heap: Option<fn() -> usize>,
 ) -> Report {
     let before = heap.map(|heap| heap());
-    let mut world = world::World::new(scenario, peers, seed);
-    world.run(progress);
-    let memory = before.zip(heap);
-    world.report(scenario, peers, seed, memory)
+    let mut run = run::Run::new(scenario, peers, seed);
+    run.run(progress);
+    run.report(scenario, peers, seed, before.zip(heap))
 }

@@ -17,7 +17,7 @@ use std::collections::BTreeMap;
 
 pub(crate) use broadcasts::{Broadcasts, Newcomer};
 pub(crate) use costs::Costs;
-pub(crate) use directs::{Direct, Directs};
+pub(crate) use directs::Directs;
 pub(crate) use floods::Floods;
 pub(crate) use watches::{Goal, Watches};
 
