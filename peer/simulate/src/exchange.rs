@@ -99,3 +99,24 @@ impl Exchanges {
         Some((made.peer, made.attempt))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tests::attempts;
+
+    #[test]
+    fn an_answer_opens_unless_its_maker_has_given_up() {
+        let mut exchanges = Exchanges::default();
+        let [offering, answering] = attempts();
+        let offer = exchanges.offer(10, offering);
+        let [late, good] = [20, 30].map(|peer| exchanges.answer(offer, peer, answering));
+        assert_eq!(exchanges.offerer(late), 10);
+        assert_eq!(exchanges.expire(late, false), Some((20, answering)));
+        assert_eq!(exchanges.attempts(late), None);
+        let attempts = exchanges.attempts(good);
+        assert_eq!(attempts, Some([(10, offering), (30, answering)]));
+        exchanges.open(good);
+        assert_eq!(exchanges.expire(good, true), None);
+    }
+}

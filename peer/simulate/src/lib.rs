@@ -5,30 +5,36 @@
 //! The parts, each of which uses only those below it:
 //!
 //! ```text
-//! run                          takes the events in order
-//!  ├─ script                   does the steps of the scenario
-//!  │   └─ turn                 gives one peer its turn: the driver of the cores
-//!  └───────┴─ world            composes the parts:
-//!      ├─ queue, event           the events by time
-//!      ├─ network                latency, loss, connections, partitions
-//!      ├─ packet                 frames under way
-//!      ├─ exchange               offers and answers under way
-//!      ├─ tracker                the tracker
-//!      ├─ peers, node            all peers, and the cores of each
-//!      ├─ measure, graph         what is measured
-//!      └─ check                  rules that must hold at every step, in debug builds
-//! scenario                     the files in: steps, network, bars
-//! report, baseline             the measures out: beside the bars, and compared with earlier runs
+//! run              takes the events in order and hands each to its part
+//!  └─ script       does the steps of the scenario
+//!      └─ lifecycle        starts and stops peers
+//!          └─ connections  opens, severs and closes connections, delivers packets
+//!              └─ turn     gives one peer its turn: the driver of the cores
+//!                  └─ world    composes the parts:
+//!                      ├─ queue, event    the events by time
+//!                      ├─ network         latency, loss, connections, partitions
+//!                      ├─ packet          packets under way
+//!                      ├─ exchange        offers and answers under way
+//!                      ├─ tracker         the tracker
+//!                      ├─ peers, node     all peers, and the cores of each
+//!                      ├─ measure, graph  what is measured
+//!                      └─ check           rules that must hold at every step, in debug builds
+//!
+//! scenario         reads the files: the network, the steps, the bars
+//! report           puts the measures of a run beside the bars
+//! baseline         compares a report with that of an earlier run
 //! ```
 
 #![deny(missing_docs)]
 
 mod baseline;
 mod check;
+mod connections;
 mod event;
 mod exchange;
 mod graph;
 mod index;
+mod lifecycle;
 mod measure;
 mod network;
 mod node;

@@ -3,6 +3,7 @@
 
 use std::hint::black_box;
 
+use crate::connections;
 use crate::event::Event;
 use crate::graph::Graph;
 use crate::measure::{Goal, Measures, float};
@@ -116,7 +117,9 @@ impl Run {
         let (world, script) = (&mut self.world, &mut self.script);
         match event {
             Event::Wake(p) => turn::wake(world, p),
-            Event::Packet { conn, side, parcel } => turn::arrive(world, conn, side.into(), parcel),
+            Event::Packet { conn, side, parcel } => {
+                connections::arrive(world, conn, side.into(), parcel)
+            }
             Event::Admitted { conn, side } => {
                 at_side(world, conn, side, |turn| {
                     turn.on_admitted(conn, side.into())
@@ -141,9 +144,9 @@ impl Run {
                 let p = world.exchanges.answered(answer).peer;
                 turn::take(world, p, |turn| turn.on_answer_made(answer));
             }
-            Event::Open(answer) => turn::open(world, answer),
-            Event::OfferDue(answer) => turn::expire(world, answer, true),
-            Event::AnswerDue(answer) => turn::expire(world, answer, false),
+            Event::Open(answer) => connections::open(world, answer),
+            Event::OfferDue(answer) => connections::expire(world, answer, true),
+            Event::AnswerDue(answer) => connections::expire(world, answer, false),
             Event::Connected(p) => turn::take(world, p, |turn| turn.on_connected()),
             Event::Lost(p) => turn::take(world, p, |turn| turn.on_lost()),
             Event::Gone(p) => world.tracker.leave(p),

@@ -4,9 +4,11 @@
 
 use rand::RngExt;
 
+use crate::connections;
 use crate::event::Event;
 use crate::graph;
 use crate::index::index;
+use crate::lifecycle;
 use crate::measure::{Goal, Measures, Newcomer, float, highest, mean};
 use crate::scenario::{Action, Scenario, Step};
 use crate::time::{MS, SECOND, Time, from_seconds, to_seconds};
@@ -73,7 +75,7 @@ impl Script {
 
     pub(crate) fn on_join(&mut self, world: &mut World, step: Option<u32>) {
         self.expected -= 1;
-        let p = turn::start(world);
+        let p = lifecycle::start(world);
         self.newcomers.extend(step.map(|step| (step, p)));
     }
 
@@ -95,7 +97,7 @@ impl Script {
             }
             Action::Kill { share } => stop(world, share, true),
             Action::Leave { share } => stop(world, share, false),
-            Action::Tracker { up } => turn::set_tracker(world, up),
+            Action::Tracker { up } => lifecycle::set_tracker(world, up),
             Action::Churn { rate, for_s } => self.churn(world, step, rate, for_s),
             Action::Publish { count, .. } => {
                 let left = index(count);
@@ -109,7 +111,7 @@ impl Script {
                 let peers = world.peers.random_part(share, &mut world.rng);
                 world.checks.disturb(now);
                 for c in world.network.split(&peers) {
-                    turn::sever(world, c);
+                    connections::sever(world, c);
                 }
                 world.queue.push(now + from_seconds(for_s), Event::Heal);
             }
@@ -292,14 +294,14 @@ impl Script {
 fn stop(world: &mut World, share: f64, silently: bool) {
     world.checks.disturb(world.now);
     for p in world.peers.random_part(share, &mut world.rng) {
-        turn::stop(world, p, silently);
+        lifecycle::stop(world, p, silently);
     }
 }
 
 /// Kills a random peer.
 pub(crate) fn kill(world: &mut World) {
     if let Some(p) = world.peers.random(&mut world.rng) {
-        turn::stop(world, p, true);
+        lifecycle::stop(world, p, true);
     }
 }
 

@@ -11,6 +11,9 @@ pub(crate) const MS: Time = 1_000;
 /// A second.
 pub(crate) const SECOND: Time = 1_000_000;
 
+/// The wall clock at the start of a run, in milliseconds since 1970.
+pub(crate) const EPOCH_MS: u64 = 1_700_000_000_000;
+
 pub(crate) const fn to_duration(span: Time) -> Duration {
     Duration::from_micros(span)
 }

@@ -10,13 +10,10 @@ use std::sync::Arc;
 use easypeers_core::broadcast::Arrival;
 use easypeers_core::mesh::{self, Goodbye, LinkId, Reason};
 use easypeers_core::message::{Class, Signed};
-use easypeers_core::rate::AUTHOR_RATE;
 use easypeers_core::schedule::Deficit;
 use easypeers_core::signal::{self, Via};
 use easypeers_core::time::Now;
-use easypeers_core::topology::BROWSER_FLIP_INTERVAL;
 use easypeers_core::tracker::TrackerId;
-use easypeers_proto::crypto::PublicKeys;
 use easypeers_proto::crypto::envelope::{Content, Kind};
 use easypeers_proto::wire::frame::{Frame, Pushed, Sealed, Signal, SignalKind};
 use easypeers_proto::{MessageId, OfferId, PeerId};
@@ -27,13 +24,10 @@ use crate::event::Event;
 use crate::index::index;
 use crate::network::{Closing, Network, Sent, Stage};
 use crate::node::{Due, Node};
-use crate::packet::{Arrived, Packet};
+use crate::packet::Packet;
 use crate::peers::Peer;
-use crate::time::{MS, SECOND, Time, to_duration};
+use crate::time::{EPOCH_MS, MS, SECOND, Time};
 use crate::world::World;
-
-/// The wall clock at the start of a run, in milliseconds since 1970.
-const EPOCH_MS: u64 = 1_700_000_000_000;
 
 /// The time to check or make a signature.
 const VERIFY: Time = 50;
@@ -43,12 +37,6 @@ const OPEN: Time = 25 * SECOND;
 
 /// The time to gather candidates and make a description.
 const GATHER: Time = 50 * MS;
-
-/// The time from a neighbor's silent death to the suspicion of its connection.
-const SUSPECT: Time = 2_700 * MS;
-
-/// The time until the tracker, or a peer of it, learns that a connection to it is gone.
-const TRACKER_LOST: Time = 50 * MS;
 
 /// The bytes that an envelope adds to its payload.
 const ENVELOPE: usize = 156;
@@ -70,79 +58,6 @@ pub(crate) struct Turn<'a> {
     risen: u32,
     /// Links that were closed in favor of others.
     replaced: u32,
-}
-
-/// A new peer starts. Returns its number.
-pub(crate) fn start(world: &mut World) -> u32 {
-    let timer_grid = world.network.timer_grid(&mut world.rng);
-    let mut keys = [0; 64];
-    world.rng.fill(&mut keys);
-    let keys = PublicKeys::new(keys);
-    let id = keys.address();
-    let settings = mesh::Settings {
-        me: id,
-        keys,
-        started_ms: EPOCH_MS + world.now / MS,
-        max_peers: world.max_peers,
-        rate: AUTHOR_RATE,
-        history: to_duration(world.history),
-        flip_interval: BROWSER_FLIP_INTERVAL,
-        seed: world.rng.random(),
-    };
-    let seed = world.rng.random();
-    let node = Node::new(settings, signal::Settings { me: id, seed }, world.now);
-    let mut peer = Peer::new(keys, id, world.now, timer_grid);
-    peer.node = Some(Box::new(node));
-    let p = world.peers.add(peer);
-    take(world, p, |turn| turn.mesh(mesh::Input::Timeout));
-    p
-}
-
-/// A peer says goodbye and stops, or dies silently.
-pub(crate) fn stop(world: &mut World, p: u32, silently: bool) {
-    let Some(node) = world.peers.remove(p) else {
-        return;
-    };
-    for c in node.links.all() {
-        abandon(world, *c, p, silently);
-    }
-    world.queue.push(world.now + TRACKER_LOST, Event::Gone(p));
-}
-
-/// A side of a connection is gone. The other side learns it, or suspects it later.
-fn abandon(world: &mut World, conn: u32, p: u32, silently: bool) {
-    let side = world.network.side_of(conn, p);
-    if !world.network.close_side(conn, side) {
-        return;
-    }
-    let far = 1 - side;
-    let side = far as u8;
-    if silently {
-        let suspect = Event::Suspect { conn, side };
-        world.queue.push(world.now + SUSPECT, suspect);
-    } else {
-        let closed = world.network.close_at(conn, far, world.now);
-        world.queue.push(closed, Event::Closed { conn, side });
-    }
-}
-
-/// Nothing passes along this link any more. Both sides suspect it later.
-pub(crate) fn sever(world: &mut World, conn: u32) {
-    for side in [0, 1] {
-        let suspect = Event::Suspect { conn, side };
-        world.queue.push(world.now + SUSPECT, suspect);
-    }
-}
-
-/// The tracker stops, and all connections to it break. Or it starts again.
-pub(crate) fn set_tracker(world: &mut World, up: bool) {
-    world.tracker.set_up(up);
-    world.checks.disturb(world.now);
-    if !up {
-        for p in world.peers.live() {
-            world.queue.push(world.now + TRACKER_LOST, Event::Lost(*p));
-        }
-    }
 }
 
 /// Gives a peer its turn. A dead peer has none.
@@ -197,71 +112,6 @@ pub(crate) fn wake(world: &mut World, p: u32) {
     }
 }
 
-/// Both descriptions of an answer are exchanged, and the connection opens.
-pub(crate) fn open(world: &mut World, answer: u32) {
-    let Some(attempts) = world.exchanges.attempts(answer) else {
-        return;
-    };
-    let [offerer, peer] = attempts.map(|(p, _)| p);
-    let alive = |p: u32| world.peers[p].alive;
-    if !alive(peer) || !alive(offerer) || !world.network.reaches(peer, offerer) {
-        return;
-    }
-    world.exchanges.open(answer);
-    let (conn, latency) = world.network.open(offerer, peer, world.rng.random());
-    for (p, attempt) in attempts {
-        if let Some(node) = &mut world.peers[p].node {
-            node.links.open(conn, attempt);
-        }
-    }
-    for side in [0, 1] {
-        // The greetings cross, then the proofs.
-        let at = world.now + 2 * latency + MS;
-        world.queue.push(at, Event::Admitted { conn, side });
-    }
-    if let Some(lifetime) = world.network.lifetime(&mut world.rng) {
-        let breaks = world.now + lifetime;
-        if breaks < world.end {
-            world.queue.push(breaks, Event::Reset(conn));
-        }
-    }
-}
-
-/// The time for an attempt is over: the offerer's, or the one of the peer that answered.
-pub(crate) fn expire(world: &mut World, answer: u32, offerer: bool) {
-    if let Some((p, attempt)) = world.exchanges.expire(answer, offerer) {
-        take(world, p, |turn| {
-            turn.signal(signal::Input::AttemptFailed { attempt });
-        });
-    }
-}
-
-/// A packet reaches a side of a connection.
-pub(crate) fn arrive(world: &mut World, conn: u32, side: usize, parcel: u32) {
-    let p = world.network.peer_at(conn, side);
-    let link = LinkId(conn.into());
-    let admitted = world.network.stage_at(conn, side) == Stage::Admitted;
-    let node = world.peers[p].node.as_ref();
-    let knows = |id: &MessageId| node.is_some_and(|node| node.mesh.knows(id));
-    match world.packets.arrive(parcel, admitted, knows) {
-        Some(Arrived::Duplicate { id, pushed }) => {
-            world.broadcasts.count_copy(&id);
-            if check::ON {
-                world.checks.on_duplicate((conn, side), id);
-            }
-            let input = mesh::Input::Duplicate { link, id, pushed };
-            take(world, p, |turn| turn.mesh(input));
-        }
-        Some(Arrived::Packet(packet)) => {
-            if let Packet::Gossip { message, .. } = &packet {
-                world.broadcasts.count_copy(&message.id);
-            }
-            take(world, p, |turn| turn.on_packet(conn, side, packet));
-        }
-        None => {}
-    }
-}
-
 /// The cores.
 impl Turn<'_> {
     fn peer(&self) -> &Peer {
@@ -277,12 +127,12 @@ impl Turn<'_> {
         self.node.now()
     }
 
-    fn mesh(&mut self, input: mesh::Input) {
+    pub(crate) fn mesh(&mut self, input: mesh::Input) {
         let now = self.now();
         self.node.mesh.handle(now, input);
     }
 
-    fn signal(&mut self, input: signal::Input) {
+    pub(crate) fn signal(&mut self, input: signal::Input) {
         let now = self.now();
         let mesh = &self.node.mesh;
         self.node.signal.handle(now, input, |peer| {
@@ -572,7 +422,7 @@ impl Turn<'_> {
         world.packets.set_receivers(parcel, receivers);
     }
 
-    fn on_packet(&mut self, c: u32, side: usize, packet: Packet) {
+    pub(crate) fn on_packet(&mut self, c: u32, side: usize, packet: Packet) {
         use mesh::Input;
         let link = LinkId(c.into());
         if let Packet::Gossip {

@@ -1,7 +1,6 @@
 //! The world of a run: the parts that peers act on, composed.
 //!
-//! Each part owns its state. A [`crate::turn::Turn`] and the script hand them what they need of each
-//! other.
+//! Each part owns its state. A peer's turn and the script hand a part what it needs from the others.
 
 use rand::SeedableRng;
 use rand::rngs::StdRng;

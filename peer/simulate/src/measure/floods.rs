@@ -55,3 +55,23 @@ impl Floods {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::time::SECOND;
+
+    #[test]
+    fn a_flood_is_cut_off_when_its_peer_first_has_no_link() {
+        let mut floods = Floods::default();
+        floods.begin(4, 9, SECOND);
+        assert_eq!(floods.of_step(4), Some((9, SECOND)));
+        assert!(floods.includes(9) && !floods.includes(8));
+        floods.note_cut(4, 2 * SECOND);
+        floods.note_cut(4, 3 * SECOND);
+        let mut all = Measures::default();
+        floods.measure(4, "flood", &mut all);
+        let values: Vec<_> = all.into_values().into_iter().collect();
+        assert_eq!(values, [("flood.cut_s".to_owned(), 1.0)]);
+    }
+}

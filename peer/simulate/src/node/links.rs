@@ -45,3 +45,24 @@ impl Links {
         self.all.retain(|other| *other != c);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tests::attempts;
+
+    #[test]
+    fn a_connection_opens_or_fails_once() {
+        let mut links = Links::default();
+        let attempts = attempts();
+        links.open(7, attempts[0]);
+        links.open(8, attempts[1]);
+        let up = |c: u32| (c == 8).then_some("peer");
+        assert_eq!(links.take_opened(up), Some((attempts[1], "peer")));
+        assert_eq!(links.take_opened(up), None);
+        assert_eq!(links.take_failed(8), None);
+        assert_eq!(links.take_failed(7), Some(attempts[0]));
+        links.remove(7);
+        assert_eq!(links.all(), [8]);
+    }
+}
