@@ -35,9 +35,9 @@ type Side = (u32, usize);
 /// `Err` says which rule is broken.
 pub(crate) type Verdict = Result<(), &'static str>;
 
-/// The run that a broken rule is reported with.
+/// What the checks know of the run, for the limit on links and for the message of a panic.
 #[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Limits {
+pub(crate) struct RunInfo {
     pub(crate) seed: u64,
     pub(crate) size: usize,
     /// Links that a peer may keep.
@@ -47,7 +47,7 @@ pub(crate) struct Limits {
 /// What the peers know of each other, as far as the packets on the links show it.
 #[derive(Debug, Default)]
 pub(crate) struct Checks {
-    limits: Limits,
+    run: RunInfo,
     /// Sides that sent NEIGHBOR.
     accepted: HashSet<Side>,
     /// How many links the other side last said it has.
@@ -76,9 +76,9 @@ pub(crate) struct TurnLinks {
 }
 
 impl Checks {
-    pub(crate) fn new(limits: Limits) -> Self {
+    pub(crate) fn new(run: RunInfo) -> Self {
         Self {
-            limits,
+            run,
             ..Self::default()
         }
     }
@@ -92,7 +92,7 @@ impl Checks {
     /// If the verdict is an error.
     pub(crate) fn hold(&self, now: Time, p: u32, verdict: Verdict) {
         if let Err(what) = verdict {
-            let Limits { seed, size, .. } = self.limits;
+            let RunInfo { seed, size, .. } = self.run;
             panic!("{what}: peer {p} at {now} us, seed {seed}, {size} peers");
         }
     }
@@ -186,7 +186,7 @@ impl Checks {
     /// A peer's turn is over.
     pub(crate) fn on_turn(&self, links: TurnLinks) -> Verdict {
         match () {
-            () if links.counted > self.limits.max_peers + SLACK => Err("more links than allowed"),
+            () if links.counted > self.run.max_peers + SLACK => Err("more links than allowed"),
             () if links.counted != links.seen => Err("a link counted that was not seen coming up"),
             () if links.replaced > links.risen => Err("a link closed for one that is not up"),
             () => Ok(()),

@@ -63,7 +63,7 @@ pub(crate) fn arrive(world: &mut World, conn: u32, side: usize, parcel: u32) {
     let link = LinkId(conn.into());
     let admitted = world.network.stage_at(conn, side) == Stage::Admitted;
     let node = world.peers[p].node.as_ref();
-    let knows = |id: &MessageId| node.is_some_and(|node| node.mesh.knows(id));
+    let knows = |id: &MessageId| node.is_some_and(|node| node.knows(id));
     match world.packets.arrive(parcel, admitted, knows) {
         Some(Arrived::Duplicate { id, pushed }) => {
             world.broadcasts.count_copy(&id);

@@ -21,7 +21,7 @@
 //!                      └─ check           rules that must hold at every step, in debug builds
 //!
 //! scenario         reads the files: the network, the steps, the bars
-//! report           puts the measures of a run beside the bars
+//! report           compares the measures of a run with the bars
 //! baseline         compares a report with that of an earlier run
 //! ```
 

@@ -1,5 +1,5 @@
 //! The simulator's program: runs the scenarios of `peer/simulate/scenarios` and prints their measures
-//! beside the bars. It exits with 1 if a bar is missed. With a baseline it exits with 1 if a figure is
+//! next to the bars. It exits with 1 if a bar is missed. With a baseline it exits with 1 if a figure is
 //! worse than in the baseline, or misses a bar that was kept there.
 //!
 //! ```sh

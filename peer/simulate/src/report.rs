@@ -1,4 +1,4 @@
-//! The report of a run: its measures beside the bars of its scenario.
+//! The report of a run: its measures next to the bars of its scenario.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -8,7 +8,7 @@ use serde::Serialize;
 use crate::measure::Measures;
 use crate::scenario::{Bar, Limit, Scenario};
 
-/// A measure beside its bar.
+/// A measure and its bar.
 #[derive(Debug, Clone, Serialize)]
 #[non_exhaustive]
 pub struct Figure {

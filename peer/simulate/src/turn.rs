@@ -10,10 +10,7 @@ use std::sync::Arc;
 use easypeers_core::broadcast::Arrival;
 use easypeers_core::mesh::{self, Goodbye, LinkId, Reason};
 use easypeers_core::message::{Class, Signed};
-use easypeers_core::schedule::Deficit;
 use easypeers_core::signal::{self, Via};
-use easypeers_core::time::Now;
-use easypeers_core::tracker::TrackerId;
 use easypeers_proto::crypto::envelope::{Content, Kind};
 use easypeers_proto::wire::frame::{Frame, Pushed, Sealed, Signal, SignalKind};
 use easypeers_proto::{MessageId, OfferId, PeerId};
@@ -23,7 +20,7 @@ use crate::check::{self, TurnLinks};
 use crate::event::Event;
 use crate::index::index;
 use crate::network::{Closing, Network, Sent, Stage};
-use crate::node::{Due, Node};
+use crate::node::{self, Due, Node, TRACKER};
 use crate::packet::Packet;
 use crate::peers::Peer;
 use crate::time::{EPOCH_MS, MS, SECOND, Time};
@@ -44,9 +41,6 @@ const ENVELOPE: usize = 156;
 /// The bytes that a sealed envelope adds to its payload.
 const SEAL: usize = 80 + ENVELOPE;
 
-/// The tracker, as the cores name it.
-const TRACKER: TrackerId = TrackerId::new(0);
-
 /// One peer's turn.
 pub(crate) struct Turn<'a> {
     world: &'a mut World,
@@ -65,7 +59,7 @@ pub(crate) fn take(world: &mut World, p: u32, act: impl FnOnce(&mut Turn<'_>)) {
     let Some(mut node) = world.peers[p].node.take() else {
         return;
     };
-    node.clock = node.clock.max(world.now);
+    node.catch_up(world.now);
     let mut turn = Turn {
         world,
         node: &mut node,
@@ -89,7 +83,7 @@ pub(crate) fn take(world: &mut World, p: u32, act: impl FnOnce(&mut Turn<'_>)) {
 }
 
 fn plan_wake(world: &mut World, p: u32, node: &mut Node, due: Time) {
-    let due = world.peers[p].fires_at(due.max(node.clock + MS));
+    let due = world.peers[p].fires_at(due.max(node.clock() + MS));
     if node.plan_wake(due) {
         world.queue.push(due, Event::Wake(p));
     }
@@ -122,42 +116,26 @@ impl Turn<'_> {
         self.peer().id
     }
 
-    /// The time as the cores count it.
-    const fn now(&self) -> Now {
-        self.node.now()
-    }
-
     pub(crate) fn mesh(&mut self, input: mesh::Input) {
-        let now = self.now();
-        self.node.mesh.handle(now, input);
+        self.node.mesh(input);
     }
 
     pub(crate) fn signal(&mut self, input: signal::Input) {
-        let now = self.now();
-        let mesh = &self.node.mesh;
-        self.node.signal.handle(now, input, |peer| {
-            mesh.is_neighbor(*peer) || mesh.is_banned(*peer)
-        });
+        self.node.signal(input);
     }
 
     /// Does everything that the cores want done.
     fn settle(&mut self) {
-        loop {
-            if let Some(output) = self.node.mesh.poll_output() {
-                self.on_mesh(output);
-            } else if let Some(output) = self.node.signal.poll_output() {
-                self.on_signal(output);
-            } else if !self.note_opened() {
-                return;
+        while let Some(output) = self.node.poll_output() {
+            match output {
+                node::Output::Mesh(output) => self.on_mesh(output),
+                node::Output::Signal(output) => self.on_signal(output),
             }
         }
     }
 
     fn on_time(&mut self) {
-        let now = self.now();
-        let due = self.node.signal.poll_timeout();
-        if due.is_some_and(|due| due <= now) {
-            self.signal(signal::Input::Timeout);
+        if self.node.signal_timeout() {
             self.settle();
         }
         self.tend_tracker();
@@ -204,7 +182,7 @@ impl Turn<'_> {
                 self.set_deficit();
             }
             Output::Deliver { message, hops } | Output::DeliverLarge { message, hops, .. } => {
-                let (p, at) = (self.p, self.node.clock);
+                let (p, at) = (self.p, self.node.clock());
                 if check::ON {
                     let verdict = self.world.checks.on_delivered(p, message.id);
                     self.world.hold(p, verdict);
@@ -214,22 +192,22 @@ impl Turn<'_> {
             }
             Output::Published(_) | Output::NotPublished { .. } => {}
             Output::Beacon => {
-                self.node.clock += VERIFY;
+                self.node.work(VERIFY);
                 let message = self.sign(Kind::Beacon, 0);
                 let chunks = Vec::new();
                 self.mesh(Input::Publish { message, chunks });
             }
             Output::Keys { peer, keys } => self.on_keys(peer, keys.is_some()),
             Output::Open { sealed, .. } => {
-                self.node.clock += 2 * VERIFY;
+                self.node.work(2 * VERIFY);
                 let directs = &mut self.world.directs;
-                directs.count_arrival(&sealed.id, self.node.clock);
+                directs.count_arrival(&sealed.id, self.node.clock());
                 let (id, proof) = (sealed.id, [0; 16]);
                 self.mesh(Input::Acknowledge { id, proof });
             }
             Output::CheckAck { id, hops, .. } => {
                 let directs = &mut self.world.directs;
-                directs.count_receipt(&id, hops, self.node.clock);
+                directs.count_receipt(&id, hops, self.node.clock());
                 self.mesh(Input::Acknowledged(id));
             }
             Output::Undelivered { .. } => {}
@@ -238,7 +216,7 @@ impl Turn<'_> {
 
     fn check(&self) {
         let links = TurnLinks {
-            counted: self.node.mesh.neighbors().count(),
+            counted: self.node.degree(),
             seen: self.peer().degree as usize,
             risen: self.risen,
             replaced: self.replaced,
@@ -261,7 +239,7 @@ impl Turn<'_> {
             // The other side died meanwhile, and its proof never arrives.
             let side = side as u8;
             let closed = Event::Closed { conn: c, side };
-            return self.world.queue.push(self.node.clock + OPEN, closed);
+            return self.world.queue.push(self.node.clock() + OPEN, closed);
         }
         network.admit(c, side);
         let token = network.token(c);
@@ -273,7 +251,7 @@ impl Turn<'_> {
             offered: side == 0,
             token,
         };
-        self.node.clock += 2 * VERIFY;
+        self.node.work(2 * VERIFY);
         self.mesh(input);
     }
 
@@ -290,17 +268,6 @@ impl Turn<'_> {
 
     pub(crate) fn on_suspect(&mut self, c: u32) {
         self.mesh(mesh::Input::LinkSuspect(LinkId(c.into())));
-    }
-
-    /// Tells the signalling core of a connection that the mesh has begun to count.
-    fn note_opened(&mut self) -> bool {
-        let mesh = &self.node.mesh;
-        let up = |c: u32| mesh.up_peer(LinkId(c.into()));
-        let Some((attempt, peer)) = self.node.links.take_opened(up) else {
-            return false;
-        };
-        self.signal(signal::Input::AttemptOpened { attempt, peer });
-        true
     }
 
     /// Notes which connections the mesh counts now.
@@ -322,14 +289,14 @@ impl Turn<'_> {
                 }
             }
         }
-        self.world.peers[self.p].note_degree(degree, self.node.clock);
+        self.world.peers[self.p].note_degree(degree, self.node.clock());
     }
 
     /// The mesh closes a link. The peer's own side ends a little later.
     fn close(&mut self, link: LinkId, goodbye: Option<&Goodbye>) {
         self.changed = true;
         let conn = index(link.0 as usize);
-        let now = self.node.clock;
+        let now = self.node.clock();
         let side = self.world.network.side_of(conn, self.p);
         if self.world.network.is_up_at(conn, side) {
             self.note_close(conn, side, goodbye);
@@ -401,7 +368,7 @@ impl Turn<'_> {
         }
         let control = packet.is_control();
         let may_drop = class != Class::Control;
-        let now = self.node.clock;
+        let now = self.node.clock();
         let parcel = world.packets.insert(packet);
         let mut receivers = 0;
         for link in links {
@@ -429,7 +396,7 @@ impl Turn<'_> {
             pushed, message, ..
         } = &packet
             && *pushed != Pushed::Pulled
-            && !self.node.mesh.is_within_rate(self.now(), message.origin)
+            && !self.node.is_within_rate(message.origin)
         {
             let origin = message.origin;
             return self.mesh(Input::OverRate { link, origin });
@@ -445,7 +412,7 @@ impl Turn<'_> {
                 has,
                 message,
             } => {
-                self.node.clock += VERIFY;
+                self.node.work(VERIFY);
                 self.world.costs.verification();
                 Input::Gossip(Arrival {
                     link,
@@ -471,7 +438,7 @@ impl Turn<'_> {
 impl Turn<'_> {
     /// Broadcasts a message with a payload of this size in bytes. Returns its id.
     pub(crate) fn publish(&mut self, size: usize) -> MessageId {
-        self.node.clock += VERIFY;
+        self.node.work(VERIFY);
         let message = self.sign(Kind::Broadcast, size);
         let id = message.id;
         let chunks = Vec::new();
@@ -495,7 +462,7 @@ impl Turn<'_> {
     }
 
     fn sign(&mut self, kind: Kind, size: usize) -> Arc<Signed> {
-        self.node.sequence += 1;
+        let sequence = self.node.next_sequence();
         let id = MessageId::new(self.world.rng.random());
         let peer = self.peer();
         let message = Signed {
@@ -505,8 +472,8 @@ impl Turn<'_> {
             kind,
             content: Content::Binary,
             epoch: EPOCH_MS + peer.born / MS,
-            sequence: self.node.sequence,
-            time_ms: EPOCH_MS + self.node.clock / MS,
+            sequence,
+            time_ms: EPOCH_MS + self.node.clock() / MS,
             bytes: vec![0; size + ENVELOPE].into(),
             payload: 92..92 + size,
         };
@@ -515,21 +482,21 @@ impl Turn<'_> {
 
     /// Sends a planned direct message as soon as the receiver's keys are known.
     pub(crate) fn send_direct(&mut self, direct: u32) {
-        self.node.without_keys.push(direct);
+        self.node.await_keys(direct);
         let to = self.world.directs.planned(direct).to;
         self.mesh(mesh::Input::FindKeys(self.world.peers[to].id));
     }
 
     fn on_keys(&mut self, peer: PeerId, found: bool) {
-        let waiting = std::mem::take(&mut self.node.without_keys);
+        let waiting = self.node.take_without_keys();
         for direct in waiting {
             let planned = self.world.directs.planned(direct);
             if self.world.peers[planned.to].id != peer {
-                self.node.without_keys.push(direct);
+                self.node.await_keys(direct);
             } else if found {
                 let id = MessageId::new(self.world.rng.random());
                 self.world.directs.name(direct, id);
-                self.node.clock += 2 * VERIFY;
+                self.node.work(2 * VERIFY);
                 let sealed = Sealed {
                     id,
                     from: self.me(),
@@ -550,7 +517,7 @@ impl Turn<'_> {
             Output::MakeOffer { attempt } => {
                 self.world.costs.connection();
                 let offer = self.world.exchanges.offer(self.p, attempt);
-                let at = self.node.clock + GATHER;
+                let at = self.node.clock() + GATHER;
                 self.world.queue.push(at, Event::OfferMade(offer));
             }
             Output::Announce { offers, .. } => {
@@ -563,13 +530,11 @@ impl Turn<'_> {
                 self.announce(offers);
             }
             Output::Accept { attempt, sdp, .. } => {
-                let offered = self.node.offers.iter().position(|(a, _)| *a == attempt);
-                let answer = sdp.parse::<u32>();
-                let (Some(at), Ok(answer)) = (offered, answer) else {
+                let answer = sdp.parse::<u32>().ok();
+                let Some(answer) = answer.filter(|_| self.node.take_offer(attempt)) else {
                     return self.signal(Input::AttemptFailed { attempt });
                 };
-                self.node.offers.swap_remove(at);
-                let now = self.node.clock;
+                let now = self.node.clock();
                 let world = &mut *self.world;
                 let other = world.exchanges.answered(answer).peer;
                 if world.network.connects(self.p, other) {
@@ -584,7 +549,7 @@ impl Turn<'_> {
                     return self.signal(Input::AnswerFailed { attempt });
                 };
                 let answer = self.world.exchanges.answer(offer, self.p, attempt);
-                let at = self.node.clock + GATHER;
+                let at = self.node.clock() + GATHER;
                 self.world.queue.push(at, Event::AnswerMade(answer));
             }
             Output::SendAnswer {
@@ -608,7 +573,9 @@ impl Turn<'_> {
                 let id = MessageId::new(*offer_id.as_bytes());
                 self.mesh(mesh::Input::ExchangeFailed(id));
             }
-            Output::Drop { attempt } => self.node.offers.retain(|(a, _)| *a != attempt),
+            Output::Drop { attempt } => {
+                self.node.take_offer(attempt);
+            }
         }
     }
 
@@ -628,7 +595,7 @@ impl Turn<'_> {
                 peer,
                 offer_id,
                 sdp,
-                acceptable_links: self.node.mesh.acceptable_links(),
+                acceptable_links: self.node.acceptable_links(),
             },
             SignalKind::Answer | SignalKind::Refusal => signal::Input::Answer {
                 peer,
@@ -640,14 +607,12 @@ impl Turn<'_> {
 
     pub(crate) fn on_offer_made(&mut self, offer: u32) {
         let attempt = self.world.exchanges.offered(offer).attempt;
-        self.node.offers.push((attempt, offer));
-        let sdp = offer.to_string().into();
-        self.signal(signal::Input::OfferMade { attempt, sdp });
+        self.node.on_offer_made(attempt, offer);
     }
 
     pub(crate) fn on_answer_made(&mut self, answer: u32) {
         let attempt = self.world.exchanges.answered(answer).attempt;
-        let due = self.node.clock + OPEN;
+        let due = self.node.clock() + OPEN;
         self.world.queue.push(due, Event::AnswerDue(answer));
         let sdp = answer.to_string();
         self.signal(signal::Input::AnswerMade { attempt, sdp });
@@ -658,40 +623,32 @@ impl Turn<'_> {
 impl Turn<'_> {
     fn send_to_tracker(&mut self, event: Event) {
         let latency = self.world.network.tracker_latency(self.p);
-        self.world.queue.push(self.node.clock + latency, event);
+        self.world.queue.push(self.node.clock() + latency, event);
     }
 
     fn tend_tracker(&mut self) {
         let born = self.peer().born;
-        match self.node.tracker.on_time(self.node.clock, born) {
+        match self.node.tracker.on_time(self.node.clock(), born) {
             Due::Nothing => {}
             Due::Connect => {
                 // TCP, TLS and the upgrade take a round trip each.
                 let latency = self.world.network.tracker_latency(self.p);
-                let at = self.node.clock + 6 * latency;
+                let at = self.node.clock() + 6 * latency;
                 self.world.queue.push(at, Event::Connected(self.p));
             }
-            Due::Announce => {
-                let mesh = &self.node.mesh;
-                let due = signal::Input::Due {
-                    tracker: TRACKER,
-                    offers_to_publish: mesh.offers_to_publish(),
-                    open_links: mesh.neighbors().count(),
-                };
-                self.signal(due);
-            }
+            Due::Announce => self.node.announce_due(),
         }
     }
 
     pub(crate) fn on_connected(&mut self) {
-        let (now, born) = (self.node.clock, self.peer().born);
+        let (now, born) = (self.node.clock(), self.peer().born);
         let up = self.world.tracker.is_up();
         let rng = &mut self.world.rng;
         self.node.tracker.on_connected(now, born, up, rng);
     }
 
     pub(crate) fn on_lost(&mut self) {
-        let now = self.node.clock;
+        let now = self.node.clock();
         if self.node.tracker.on_lost(now) {
             self.signal(signal::Input::TrackerLost(TRACKER));
             self.node.tracker.retry(now, &mut self.world.rng);
@@ -700,24 +657,19 @@ impl Turn<'_> {
 
     pub(crate) fn on_interval(&mut self) {
         self.node.tracker.on_interval();
-        let (tracker, size) = (TRACKER, self.world.tracker.size());
-        self.mesh(mesh::Input::SwarmSize(size));
-        self.signal(signal::Input::SwarmSize { tracker, size });
+        self.node.on_swarm_size(self.world.tracker.size());
         self.set_deficit();
     }
 
     fn set_deficit(&mut self) {
-        let mesh = &self.node.mesh;
-        let links = mesh.neighbors().count();
-        let deficit = Deficit::new(links, mesh.max_peers(), mesh.swarm_size());
-        let now = self.now();
+        let (deficit, now) = (self.node.deficit(), self.node.now());
         let rng = &mut self.world.rng;
         self.node.tracker.set_deficit(deficit, now, rng);
     }
 
     /// Sends an announce with these offers if there is a connection.
     fn announce(&mut self, offers: Vec<u32>) {
-        let now = self.now();
+        let now = self.node.now();
         if self.node.tracker.on_announce(now, &mut self.world.rng) {
             self.world.costs.announce();
             let (peer, announce) = (self.p, self.world.tracker.send(offers));
@@ -742,7 +694,7 @@ impl Turn<'_> {
             peer: self.world.peers[made.peer].id,
             offer_id: made.id,
             sdp: offer.to_string(),
-            acceptable_links: self.node.mesh.acceptable_links(),
+            acceptable_links: self.node.acceptable_links(),
         };
         self.signal(input);
     }

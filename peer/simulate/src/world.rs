@@ -5,7 +5,7 @@
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 
-use crate::check::{self, Checks, Limits, Verdict};
+use crate::check::{self, Checks, RunInfo, Verdict};
 use crate::event::Event;
 use crate::exchange::Exchanges;
 use crate::graph::Edge;
@@ -61,7 +61,7 @@ impl World {
             directs: Directs::default(),
             floods: Floods::default(),
             watches: Watches::default(),
-            checks: Checks::new(Limits {
+            checks: Checks::new(RunInfo {
                 seed,
                 size,
                 max_peers,
