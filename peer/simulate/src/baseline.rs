@@ -1,33 +1,32 @@
-//! A baseline: the figures with bars of a run that is remembered, missed bars included. A later run
-//! is compared with it, so that what gets worse is seen even where a bar is far away or was missed
-//! before.
+//! A baseline: the figures of an earlier run, with kept and missed bars. Later runs are compared with
+//! it. This shows what gets worse even where the bar is far away or was missed before.
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::report::{Figure, Report};
+use crate::report::{Figure, Report};
 
-/// Figures of all scenarios, of one size and seed.
+/// The figures of an earlier run of some scenarios, with one number of peers and one seed.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Baseline {
     peers: usize,
     seed: u64,
-    /// By scenario and measure.
+    /// By the names of the scenario and the measure.
     scenarios: BTreeMap<String, BTreeMap<String, Entry>>,
 }
 
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Entry {
-    /// `None` if it never came to be.
+    /// `None` if what it measures never happened.
     value: Option<f64>,
     kept: bool,
 }
 
 impl Baseline {
-    /// The figures of these runs.
+    /// The figures of these reports. Values are rounded to four decimal places.
     #[must_use]
     pub fn new(peers: usize, seed: u64, reports: &[Report]) -> Self {
         let entry = |figure: &Figure| {
@@ -48,18 +47,19 @@ impl Baseline {
         }
     }
 
-    /// What is worse in a run than it was, in words.
+    /// Says what is worse in a report than in the baseline, one line for each figure. A report that the
+    /// baseline cannot be compared with is one such line.
     #[must_use]
     pub fn regressions(&self, report: &Report) -> Vec<String> {
         if (report.peers, report.seed) != (self.peers, self.seed) {
             return vec![format!(
-                "the baseline is of {} peers and seed {}",
-                self.peers, self.seed
+                "{}: the baseline is for {} peers and seed {}, the run has {} peers and seed {}",
+                report.scenario, self.peers, self.seed, report.peers, report.seed
             )];
         }
         let name = &report.scenario;
         let Some(entries) = self.scenarios.get(name) else {
-            return vec![format!("{name} is not in the baseline")];
+            return vec![format!("{name}: the baseline does not have this scenario")];
         };
         let worse = |figure: &Figure| {
             let measure = &figure.measure;
@@ -71,7 +71,9 @@ impl Baseline {
                     let (now, before) = (show(figure.value), show(entry.value));
                     format!("{name}: {measure} is {now}, was {before}")
                 }),
-                None => Some(format!("{name}: {measure} is not in the baseline")),
+                None => Some(format!(
+                    "{name}: the baseline does not have the measure {measure}"
+                )),
             }
         };
         report.figures.iter().filter_map(worse).collect()
@@ -126,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bar_that_was_missed_before_fails_no_comparison() {
+    fn a_bar_that_was_missed_before_does_not_fail_the_comparison() {
         let text = include_str!("../scenarios/join-storm.toml");
         let hard = text.replace("at_most = [15, 20, 30]", "at_most = [0.001]");
         assert_ne!(hard, text);

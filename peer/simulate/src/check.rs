@@ -1,62 +1,104 @@
-//! What must hold at every step; looked at in debug builds, from outside the cores: from what went
-//! along links and what the cores say. A run that breaks one of these ends with a panic that names
-//! the seed.
+//! Rules that must hold at every step. Debug builds check them from outside the cores: from the packets
+//! on the links and the outputs of the cores. A run that breaks a rule panics with the seed.
 //!
-//! - Never more links than allowed, and none that one of its sides has not accepted.
-//! - A broadcast is never sent to a neighbour that is known to have it, unless that asked for it, and
-//!   is given to the application once.
-//! - A link is closed for another one only when that is up; a neighbour that has no other link is
-//!   not let go for being one too many.
-//! - With a tracker, nobody stays below two links.
+//! - A peer never has more links than allowed, and no link that one of its sides has not accepted.
+//! - A broadcast is never sent to a neighbor that is known to have it, unless that neighbor asked for
+//!   it. The application gets it once.
+//! - A link is closed in favor of another one only when that one is up. A neighbor that has no other
+//!   link is not closed for being one too many.
+//! - While the tracker is up, no peer stays below two links.
 
 use std::collections::{HashMap, HashSet};
 
 use easypeers_proto::wire::frame::{Digest, Frame, IHave};
 use easypeers_proto::{MessageId, PeerId};
 
-use super::network::{Conn, Stage};
-use super::world::{Packet, World};
-use super::{SECOND, Time};
-use easypeers_core::mesh::{Goodbye, Mesh, Reason};
+use crate::packet::Packet;
+use crate::time::{SECOND, Time};
+use easypeers_core::mesh::{Goodbye, Reason};
 use easypeers_core::message::Signed;
 
-pub(super) const ON: bool = cfg!(debug_assertions);
+pub(crate) const ON: bool = cfg!(debug_assertions);
 
-/// Links above `max_peers` that a core may count for a moment.
+/// Links above the limit that a core may count for a moment.
 const SLACK: usize = 2;
 
-/// A mesh is at rest so long after something bad happened to all of it.
+/// The mesh is at rest when this time has passed since the last disturbance of all of it.
 const REST: Time = 60 * SECOND;
 
-/// Nobody stays below two links for longer, in a mesh at rest.
+/// In a mesh at rest no peer stays below two links for longer.
 const LOCKED_OUT: Time = 30 * SECOND;
 
-/// One side of a connection: what the peer there has sent and received.
+/// One side of a connection: the connection and the number of the side.
 type Side = (u32, usize);
 
-/// What went along links, as far as it matters here.
-#[derive(Debug, Default)]
-pub(super) struct Checks {
-    /// Sides that sent NEIGHBOR.
-    accepted: HashSet<Side>,
-    /// Links of the other side, by its last word.
-    told: HashMap<Side, u32>,
-    /// The other side has it, or it is on its way there.
-    known: HashSet<(Side, MessageId)>,
-    /// The other side asked for it.
-    asked: HashSet<(Side, MessageId)>,
-    /// Who has it, by the copy that a peer took.
-    has: HashMap<(u32, MessageId), Vec<PeerId>>,
-    delivered: HashSet<(u32, MessageId)>,
-    /// When something bad happened last.
-    pub(super) disturbed: Time,
+/// `Err` says which rule is broken.
+pub(crate) type Verdict = Result<(), &'static str>;
+
+/// What the checks know of the run, for the limit on links and for the message of a panic.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct RunInfo {
+    pub(crate) seed: u64,
+    pub(crate) size: usize,
+    /// Links that a peer may keep.
+    pub(crate) max_peers: usize,
 }
 
-type Verdict = Result<(), &'static str>;
+/// What the peers know of each other, as far as the packets on the links show it.
+#[derive(Debug, Default)]
+pub(crate) struct Checks {
+    run: RunInfo,
+    /// Sides that sent NEIGHBOR.
+    accepted: HashSet<Side>,
+    /// How many links the other side last said it has.
+    reported: HashMap<Side, u32>,
+    /// Messages that the other side has, or that are on their way there.
+    known: HashSet<(Side, MessageId)>,
+    /// Messages that the other side asked for.
+    asked: HashSet<(Side, MessageId)>,
+    /// The peers that have a message according to the copy that a peer took.
+    has: HashMap<(u32, MessageId), Vec<PeerId>>,
+    delivered: HashSet<(u32, MessageId)>,
+    /// When the whole mesh was last disturbed.
+    disturbed: Time,
+}
+
+/// What happened to a peer's links in one turn.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct TurnLinks {
+    /// Links that the mesh counts.
+    pub(crate) counted: usize,
+    /// Links that the simulator saw come up.
+    pub(crate) seen: usize,
+    pub(crate) risen: u32,
+    /// Links closed in favor of others.
+    pub(crate) replaced: u32,
+}
 
 impl Checks {
+    pub(crate) fn new(run: RunInfo) -> Self {
+        Self {
+            run,
+            ..Self::default()
+        }
+    }
+
+    /// The whole mesh is disturbed: peers die, or cannot reach each other or the tracker.
+    pub(crate) const fn disturb(&mut self, now: Time) {
+        self.disturbed = now;
+    }
+
+    /// # Panics
+    /// If the verdict is an error.
+    pub(crate) fn hold(&self, now: Time, p: u32, verdict: Verdict) {
+        if let Err(what) = verdict {
+            let RunInfo { seed, size, .. } = self.run;
+            panic!("{what}: peer {p} at {now} us, seed {seed}, {size} peers");
+        }
+    }
+
     /// A peer sends something along a link.
-    pub(super) fn on_sent(&mut self, p: u32, side: Side, to: PeerId, packet: &Packet) -> Verdict {
+    pub(crate) fn on_sent(&mut self, p: u32, side: Side, to: PeerId, packet: &Packet) -> Verdict {
         match packet {
             Packet::Frame(Frame::Neighbor(_)) => {
                 self.accepted.insert(side);
@@ -69,31 +111,31 @@ impl Checks {
 
     fn on_copy(&mut self, p: u32, side: Side, to: PeerId, message: &Signed) -> Verdict {
         let id = message.id;
-        let news = self.known.insert((side, id));
+        let new = self.known.insert((side, id));
         if self.asked.remove(&(side, id)) {
             return Ok(());
         }
         let named = self.has.get(&(p, id)).is_some_and(|has| has.contains(&to));
         match () {
-            () if !news => Err("a copy along a link whose other end has it"),
+            () if !new => Err("a copy to a neighbor that has it"),
             () if message.origin == to => Err("a copy to its author"),
-            () if named => Err("a copy to one that was named as having it"),
+            () if named => Err("a copy to a peer that was named as having it"),
             () => Ok(()),
         }
     }
 
-    /// A peer takes something from a link that it counts or not. Not called for a broadcast that is
-    /// refused unread.
-    pub(super) fn on_taken(&mut self, p: u32, side: Side, up: bool, packet: &Packet) {
+    /// A peer takes a packet from a link. `up` says whether it counts the link. Not called for a
+    /// broadcast that is refused unread.
+    pub(crate) fn on_taken(&mut self, p: u32, side: Side, up: bool, packet: &Packet) {
         match packet {
             Packet::Frame(Frame::Neighbor(neighbor)) => {
-                self.told.insert(side, neighbor.links);
+                self.reported.insert(side, neighbor.links);
             }
             Packet::Frame(Frame::Ping(ping)) => {
-                self.told.insert(side, ping.links);
+                self.reported.insert(side, ping.links);
             }
             Packet::Frame(Frame::Pong(pong)) => {
-                self.told.insert(side, pong.links);
+                self.reported.insert(side, pong.links);
             }
             _ if !up => {}
             Packet::Gossip { message, has, .. } => {
@@ -112,75 +154,51 @@ impl Checks {
         }
     }
 
-    /// A copy of a broadcast that the peer has.
-    pub(super) fn on_duplicate(&mut self, side: Side, id: MessageId) {
+    /// A copy of a broadcast arrives that the peer has.
+    pub(crate) fn on_duplicate(&mut self, side: Side, id: MessageId) {
         self.known.insert((side, id));
     }
 
-    pub(super) fn on_delivered(&mut self, p: u32, id: MessageId) -> Verdict {
+    pub(crate) fn on_delivered(&mut self, p: u32, id: MessageId) -> Verdict {
         let new = self.delivered.insert((p, id));
-        new.then_some(()).ok_or("a message given twice")
+        new.then_some(()).ok_or("a message delivered twice")
     }
 
-    /// A peer closes a link that it counts.
-    pub(super) fn on_close(&self, side: Side, goodbye: Option<&Goodbye>) -> Verdict {
+    /// A peer closes a link that it counts. Without a goodbye it takes the neighbor for dead.
+    pub(crate) fn on_close(&self, side: Side, goodbye: Option<&Goodbye>) -> Verdict {
         let too_many = goodbye.is_some_and(|goodbye| goodbye.reason == Reason::Full);
-        let others = self.told.get(&side).is_some_and(|links| *links > 1);
+        let others = self.reported.get(&side).is_some_and(|links| *links > 1);
         (!too_many || others)
             .then_some(())
-            .ok_or("a neighbour without another link let go for being too many")
+            .ok_or("a neighbor without another link closed for being one too many")
     }
 
-    /// A peer begins to count a link.
-    pub(super) fn on_up(&self, c: u32, conn: &Conn, side: usize) -> Verdict {
+    /// A peer begins to count a link. `admitted` says whether its own handshakes are done.
+    pub(crate) fn on_up(&self, c: u32, admitted: bool) -> Verdict {
         let accepted = [0, 1]
             .iter()
             .all(|side| self.accepted.contains(&(c, *side)));
-        let admitted = conn.ends[side].stage == Stage::Admitted;
         (accepted && admitted)
             .then_some(())
-            .ok_or("a link counted that is not proven")
+            .ok_or("a link counted that its sides have not both accepted")
     }
-}
 
-/// A peer's turn is over, in which so many links came up, and so many were closed for others.
-pub(super) fn on_turn(world: &World, p: u32, mesh: &Mesh, risen: u32, replaced: u32) {
-    let links = mesh.neighbors().count();
-    let noted = world.peers[p as usize].degree as usize;
-    let verdict = match () {
-        () if links > world.max_peers + SLACK => Err("more links than allowed"),
-        () if links != noted => Err("a link counted that nobody saw come up"),
-        () if replaced > risen => Err("a link closed for one that is not up"),
-        () => Ok(()),
-    };
-    hold(world, p, verdict);
-}
-
-/// # Panics
-/// If it does not hold.
-pub(super) fn hold(world: &World, p: u32, verdict: Verdict) {
-    if let Err(what) = verdict {
-        let World {
-            seed, size, now, ..
-        } = world;
-        panic!("{what}: peer {p} at {now} us, seed {seed}, {size} peers");
-    }
-}
-
-/// Nobody stays below two links, with a tracker in a mesh at rest. Peers whose timers run a minute
-/// late and those that break the rules are not promised anything.
-pub(super) fn on_look(world: &World) {
-    if !world.tracker.up || world.split || world.live.len() < 3 {
-        return;
-    }
-    let rested = world.checks.disturbed + REST;
-    for p in &world.live {
-        let peer = &world.peers[*p as usize];
-        let waits = peer.low_since.map(|since| since.max(rested) + LOCKED_OUT);
-        let floods = world.floods.iter().any(|flood| flood.peer == *p);
-        if waits.is_some_and(|until| until < world.now) && peer.timers.0 <= SECOND && !floods {
-            hold(world, *p, Err("below two links for too long"));
+    /// A peer's turn is over.
+    pub(crate) fn on_turn(&self, links: TurnLinks) -> Verdict {
+        match () {
+            () if links.counted > self.run.max_peers + SLACK => Err("more links than allowed"),
+            () if links.counted != links.seen => Err("a link counted that was not seen coming up"),
+            () if links.replaced > links.risen => Err("a link closed for one that is not up"),
+            () => Ok(()),
         }
+    }
+
+    /// A peer has had fewer than two links since then.
+    pub(crate) fn on_low(&self, since: Time, now: Time) -> Verdict {
+        let until = since.max(self.disturbed + REST) + LOCKED_OUT;
+        (until >= now)
+            .then_some(())
+            .ok_or("below two links for too long")
     }
 }
 
@@ -222,7 +240,7 @@ mod tests {
     }
 
     #[test]
-    fn a_copy_goes_along_a_link_once_unless_it_is_asked_for() {
+    fn a_copy_travels_along_a_link_once_unless_it_is_asked_for() {
         let mut checks = Checks::default();
         let copy = copy(Vec::new());
         assert!(checks.on_sent(1, HERE, peer(2), &copy).is_ok());
@@ -231,13 +249,24 @@ mod tests {
         checks.on_taken(1, HERE, true, &Packet::Frame(Pull { ids }.into()));
         assert!(checks.on_sent(1, HERE, peer(2), &copy).is_ok());
         assert!(checks.on_sent(1, HERE, peer(2), &copy).is_err());
-        // From the other side: it has what it was sent.
+        // The receiver must not send it back.
         checks.on_taken(2, (7, 1), true, &copy);
         assert!(checks.on_sent(2, (7, 1), peer(1), &copy).is_err());
     }
 
     #[test]
-    fn a_copy_goes_to_nobody_that_is_known_to_have_it() {
+    fn a_peer_may_be_lonely_only_for_a_while() {
+        let mut checks = Checks::default();
+        checks.disturb(SECOND);
+        let rest = SECOND + REST + LOCKED_OUT;
+        assert!(checks.on_low(0, rest).is_ok());
+        assert!(checks.on_low(0, rest + 1).is_err());
+        assert!(checks.on_low(rest, rest + LOCKED_OUT).is_ok());
+        assert!(checks.on_low(rest, rest + LOCKED_OUT + 1).is_err());
+    }
+
+    #[test]
+    fn a_copy_is_not_sent_to_a_peer_that_is_known_to_have_it() {
         let mut checks = Checks::default();
         let id = MessageId::new([1; 20]);
         let ids = vec![id];
@@ -264,10 +293,8 @@ mod tests {
     }
 
     #[test]
-    fn a_link_is_proven_by_both_sides_and_the_lonely_are_kept() {
+    fn a_link_is_accepted_by_both_sides_and_lonely_neighbors_are_kept() {
         let mut checks = Checks::default();
-        let mut conn = Conn::new(1, 2, 0, 0);
-        conn.ends[0].stage = Stage::Admitted;
         let word = |links| {
             let neighbor = Neighbor {
                 epoch: 0,
@@ -277,10 +304,10 @@ mod tests {
             Packet::Frame(neighbor.into())
         };
         assert!(checks.on_sent(1, (7, 0), peer(2), &word(1)).is_ok());
-        assert!(checks.on_up(7, &conn, 0).is_err(), "one side only");
+        assert!(checks.on_up(7, true).is_err(), "one side only");
         assert!(checks.on_sent(2, (7, 1), peer(1), &word(1)).is_ok());
-        assert!(checks.on_up(7, &conn, 0).is_ok());
-        assert!(checks.on_up(7, &conn, 1).is_err(), "not admitted there");
+        assert!(checks.on_up(7, true).is_ok());
+        assert!(checks.on_up(7, false).is_err(), "not admitted there");
         let full = Goodbye {
             reason: Reason::Full,
             peers: Vec::new(),

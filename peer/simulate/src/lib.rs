@@ -1,76 +1,66 @@
-//! The mesh in virtual time: the cores of thousands of nodes, with a model of everything between
-//! them. In go a [`Scenario`], a number of peers and a seed; out comes a [`Report`]. The same inputs
-//! give the same report, to the last event.
+//! A simulator of the mesh in virtual time. It runs the cores of thousands of peers and models
+//! everything between them. In: a [`Scenario`], a number of peers and a seed. Out: a [`Report`]. The
+//! same inputs give the same report, down to the last event.
 //!
-//! - `world`: the peers, the connections, the queue of events.
-//! - `peer`: the cores of one node, and its driver.
-//! - `network`, `tracker`: what lies between nodes.
-//! - `steps`: what a scenario lets happen.
-//! - `measure`, `report`: what came of it, beside the bars.
-//! - `baseline`: what came of it an earlier time.
-//! - `check`: what must hold at every step; in debug builds.
+//! The parts, each of which uses only those below it:
+//!
+//! ```text
+//! run              takes the events in order and hands each to its part
+//!  └─ script       does the steps of the scenario
+//!      └─ lifecycle        starts and stops peers
+//!          └─ connections  opens, severs and closes connections, delivers packets
+//!              └─ turn     gives one peer its turn: the driver of the cores
+//!                  └─ world    composes the parts:
+//!                      ├─ queue, event    the events by time
+//!                      ├─ network         latency, loss, connections, partitions
+//!                      ├─ packet          packets under way
+//!                      ├─ exchange        offers and answers under way
+//!                      ├─ tracker         the tracker
+//!                      ├─ peers, node     all peers, and the cores of each
+//!                      ├─ measure, graph  what is measured
+//!                      └─ check           rules that must hold at every step, in debug builds
+//!
+//! scenario         reads the files: the network, the steps, the bars
+//! report           compares the measures of a run with the bars
+//! baseline         compares a report with that of an earlier run
+//! ```
+
+#![deny(missing_docs)]
 
 mod baseline;
 mod check;
+mod connections;
+mod event;
+mod exchange;
+mod graph;
+mod index;
+mod lifecycle;
 mod measure;
 mod network;
-mod peer;
+mod node;
+mod packet;
+mod peers;
 mod queue;
 mod report;
+mod run;
 mod scenario;
-mod steps;
+mod script;
 #[cfg(test)]
 mod tests;
+mod time;
 mod tracker;
+mod turn;
 mod world;
-
-use std::time::Duration;
 
 pub use baseline::Baseline;
 pub use report::{Figure, Report};
+pub use run::Progress;
 pub use scenario::Scenario;
 
-/// Microseconds since the start.
-type Time = u64;
-
-const MS: Time = 1_000;
-const SECOND: Time = 1_000_000;
-
-const fn time(at: Time) -> Duration {
-    Duration::from_micros(at)
-}
-
-fn micros(time: Duration) -> Time {
-    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
-}
-
-fn from_seconds(seconds: f64) -> Time {
-    (seconds.max(0.0) * 1e6) as Time
-}
-
-fn seconds(at: Time) -> f64 {
-    at as f64 / 1e6
-}
-
-/// The number by which events name a peer, a connection or a parcel. Four bytes instead of eight,
-/// because millions of events wait at once. More than four billion entries do not fit in memory.
-const fn index(at: usize) -> u32 {
-    at as u32
-}
-
-/// How far a run is: virtual seconds passed, and in all; peers that live.
-#[derive(Debug, Clone, Copy)]
-pub struct Progress {
-    /// Virtual seconds passed.
-    pub passed: f64,
-    /// Virtual seconds in all.
-    pub total: f64,
-    /// Living peers.
-    pub peers: usize,
-}
-
-/// Runs a scenario with so many peers. `progress` is called about once a virtual second; `heap` tells how
-/// many bytes are allocated, if what a peer takes is to be measured.
+/// Runs a scenario with this number of peers.
+///
+/// `progress` is called about once a virtual second. `heap` returns how many bytes are allocated. With
+/// it, the report says how much memory a peer takes.
 #[must_use]
 pub fn run(
     scenario: &Scenario,
@@ -80,8 +70,7 @@ pub fn run(
     heap: Option<fn() -> usize>,
 ) -> Report {
     let before = heap.map(|heap| heap());
-    let mut world = world::World::new(scenario, peers, seed);
-    world.run(progress);
-    let memory = before.zip(heap);
-    world.report(scenario, peers, seed, memory)
+    let mut run = run::Run::new(scenario, peers, seed);
+    run.run(progress);
+    run.report(scenario, peers, seed, before.zip(heap))
 }

@@ -1,12 +1,12 @@
-//! The mesh in virtual time: runs scenarios of `peer/simulate/scenarios`, prints what came of them beside
-//! their bars, and exits with 1 if one is missed; compared with a baseline, if something is worse
-//! than there, or missed and was not.
+//! The simulator's program: runs the scenarios of `peer/simulate/scenarios` and prints their measures
+//! next to the bars. It exits with 1 if a bar is missed. With a baseline it exits with 1 if a figure is
+//! worse than in the baseline, or misses a bar that was kept there.
 //!
 //! ```sh
 //! cargo run --release -p simulate -- --peers 10000 --seed 1 --scenario all
 //! ```
 
-#![expect(clippy::print_stdout, reason = "printing is what it is for")]
+#![expect(clippy::print_stdout, reason = "a program prints its results")]
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -18,35 +18,36 @@ use indicatif::{ProgressBar, ProgressStyle};
 use mimalloc::MiMalloc;
 use simulate::{Baseline, Progress, Report, Scenario, run};
 
-/// Counts what is allocated.
+/// Counts the allocated bytes.
 #[global_allocator]
 static ALLOCATOR: Cap<MiMalloc> = Cap::new(MiMalloc, usize::MAX);
 
-/// Runs meshes of thousands of peers in virtual time.
+/// Simulate meshes of thousands of peers in virtual time
 #[derive(Debug, Parser)]
 struct Arguments {
-    /// Peers in the mesh
+    /// Number of peers
     #[arg(long, default_value_t = 1000)]
     peers: usize,
-    /// Of all random choices
+    /// Seed of all random choices: the same seed gives the same run
     #[arg(long, default_value_t = 1)]
     seed: u64,
-    /// A scenario's name, or all
+    /// Scenario to run, or "all" (see --list)
     #[arg(long, default_value = "all")]
     scenario: String,
-    /// Write all figures to this file
+    /// Write all measures to this file
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
-    /// Compare with the figures in this file: what is worse fails, a bar missed before does not
+    /// Compare with the figures in this file: a figure that got worse fails, a bar that was missed
+    /// before does not
     #[arg(long, value_name = "FILE")]
     baseline: Option<PathBuf>,
-    /// Write the figures to compare with to this file
+    /// Write the figures to this file, for a later --baseline
     #[arg(long, value_name = "FILE")]
     write_baseline: Option<PathBuf>,
-    /// Print all figures, not only those with bars
+    /// Print all measures, not only those that have a bar
     #[arg(long)]
     verbose: bool,
-    /// Name the scenarios and exit
+    /// List the scenarios and exit
     #[arg(long)]
     list: bool,
 }
@@ -64,7 +65,10 @@ fn main() -> anyhow::Result<ExitCode> {
         scenarios.retain(|scenario| scenario.name == arguments.scenario);
     }
     if scenarios.is_empty() {
-        bail!("no scenario {}; see --list", arguments.scenario);
+        bail!(
+            "--scenario: there is no scenario {:?}; --list shows all",
+            arguments.scenario
+        );
     }
     let baseline = arguments
         .baseline
@@ -124,7 +128,7 @@ fn write(path: &Path, value: &impl serde::Serialize) -> anyhow::Result<()> {
 }
 
 fn simulate(scenario: &Scenario, arguments: &Arguments) -> Report {
-    // Draws on standard error, and only if that is a terminal.
+    // The bar is drawn on standard error, and only on a terminal.
     let bar = ProgressBar::new(0)
         .with_prefix(scenario.name.clone())
         .with_style(progress_style());

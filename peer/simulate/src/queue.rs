@@ -1,21 +1,23 @@
-//! Events by time. In order of their times and, at one time, in that of their making.
+//! The queue of events. They are taken in the order of their times, and events of the same time in the
+//! order in which they were added.
 //!
-//! A calendar queue (Brown, CACM 1988): events of the next minute lie unsorted in a ring of buckets of
-//! a millisecond each, in chunks that are used again, later ones in a heap, and only the bucket that is
+//! A calendar queue (Brown, CACM 1988). The events of the next minute are unsorted in a ring of buckets
+//! of a millisecond each, in chunks that are reused. Later events are in a heap. Only the bucket that is
 //! being emptied is sorted.
 
 use std::cmp::{Ordering, Reverse};
 use std::collections::BinaryHeap;
 
-use super::{Time, index};
+use crate::index::index;
+use crate::time::Time;
 
-/// Microseconds of a bucket, as a shift.
+/// A bucket spans 2^10 microseconds.
 const WIDTH: u32 = 10;
 
-/// Buckets: 67 s.
+/// The ring spans 67 s.
 const BUCKETS: usize = 1 << 16;
 
-/// Events of a chunk.
+/// Events in a chunk.
 const CHUNK: usize = 16;
 
 #[derive(Debug, Clone, Copy)]
@@ -49,31 +51,34 @@ impl<T> Ord for Entry<T> {
 #[derive(Debug)]
 struct Chunk<T> {
     entries: Vec<Entry<T>>,
-    /// Where more of them are.
+    /// The next chunk of the same bucket, or the next free one.
     next: Option<u32>,
 }
 
+/// The events of a run by time.
 #[derive(Debug)]
-pub(super) struct Queue<T> {
+pub(crate) struct Queue<T> {
     /// The bucket that is being emptied, the next event last.
     current: Vec<Entry<T>>,
-    /// What was added to it or before it since.
+    /// Events that were added to this bucket, or to an earlier one, since it was sorted.
     added: BinaryHeap<Reverse<Entry<T>>>,
-    /// Its number.
+    /// The number of the bucket that is being emptied.
     bucket: u64,
-    /// The first chunk of each.
+    /// The first chunk of each bucket.
     ring: Vec<Option<u32>>,
     in_ring: usize,
-    /// All chunks that there ever were at once, so that none is given back to be asked for again.
+    /// All chunks. Free ones are kept, because allocating them again would take longer.
     chunks: Vec<Chunk<T>>,
-    /// The first that is free.
+    /// The first free chunk.
     free: Option<u32>,
+    /// Events after the end of the ring.
     far: BinaryHeap<Reverse<Entry<T>>>,
+    /// The number of events added so far.
     serial: u64,
 }
 
 impl<T: Copy> Queue<T> {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self {
             current: Vec::new(),
             added: BinaryHeap::new(),
@@ -87,7 +92,7 @@ impl<T: Copy> Queue<T> {
         }
     }
 
-    pub(super) fn push(&mut self, at: Time, event: T) {
+    pub(crate) fn push(&mut self, at: Time, event: T) {
         self.serial += 1;
         let entry = Entry {
             at,
@@ -116,7 +121,7 @@ impl<T: Copy> Queue<T> {
         }
     }
 
-    /// A chunk with this entry, before others.
+    /// Takes a free chunk, puts this entry into it and the other chunks of its bucket behind it.
     fn chunk(&mut self, entry: Entry<T>, next: Option<u32>) -> u32 {
         let at = self.free.unwrap_or_else(|| {
             self.chunks.push(Chunk {
@@ -132,7 +137,7 @@ impl<T: Copy> Queue<T> {
         at
     }
 
-    pub(super) fn pop(&mut self) -> Option<(Time, T)> {
+    pub(crate) fn pop(&mut self) -> Option<(Time, T)> {
         loop {
             let next = match (self.current.last(), self.added.peek()) {
                 (Some(next), Some(Reverse(added))) if added < next => self.added_next(),
@@ -148,7 +153,7 @@ impl<T: Copy> Queue<T> {
                 let Reverse(next) = self.far.peek()?;
                 self.bucket = next.at >> WIDTH;
             }
-            // What was far is in reach now.
+            // The ring has moved on and has room for some of the far events.
             while let Some(Reverse(next)) = self.far.peek()
                 && (next.at >> WIDTH) < self.bucket + BUCKETS as u64
                 && let Some(Reverse(next)) = self.far.pop()
@@ -159,7 +164,7 @@ impl<T: Copy> Queue<T> {
         }
     }
 
-    /// Fetches the events of the bucket to be emptied.
+    /// Fetches and sorts the events of the bucket that is to be emptied.
     fn fetch(&mut self) {
         let mut next = self.ring[slot(self.bucket)].take();
         while let Some(at) = next {
@@ -177,8 +182,8 @@ impl<T: Copy> Queue<T> {
         self.added.pop().map(|Reverse(entry)| entry)
     }
 
-    /// Some of the events that come next; those that are about to be added aside.
-    pub(super) fn ahead(&self, events: usize) -> impl Iterator<Item = T> {
+    /// Up to this many of the next events, without those that were added late.
+    pub(crate) fn ahead(&self, events: usize) -> impl Iterator<Item = T> {
         self.current
             .iter()
             .rev()
@@ -199,7 +204,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn events_come_by_time_and_then_by_age() {
+    fn events_are_taken_by_time_and_then_by_age() {
         let mut rng = StdRng::seed_from_u64(1);
         let mut queue = Queue::new();
         let mut made = 0u32;

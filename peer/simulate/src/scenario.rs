@@ -1,35 +1,35 @@
-//! Scenarios: what a file of `peer/scenarios` says.
+//! Scenarios: the files in `peer/simulate/scenarios`.
 
 use serde::Deserialize;
 
-/// One row of the bars: how a mesh starts, what happens to it, what must come out.
+/// A scenario: how a mesh starts, what happens to it, and the bars that its measures must keep.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Scenario {
-    /// The file's name.
+    /// The name of the file without its ending.
     #[serde(default)]
     pub name: String,
-    /// What it shows, in a line.
+    /// What the scenario shows, in one line.
     pub title: String,
     /// Links that a peer keeps.
     #[serde(default = "six")]
-    pub(super) max_peers: usize,
-    /// Seconds of what was said before they came that peers want.
+    pub(crate) max_peers: usize,
+    /// How far back a new peer asks for messages, in seconds.
     #[serde(default)]
-    pub(super) history_s: f64,
+    pub(crate) history_s: f64,
     #[serde(default)]
-    pub(super) network: Network,
+    pub(crate) network: NetworkModel,
     #[serde(default)]
-    pub(super) start: Start,
-    /// Seconds from the end of the start to the end of all.
-    pub(super) run_s: f64,
+    pub(crate) start: Start,
+    /// Seconds of the measured part, after the start.
+    pub(crate) run_s: f64,
     /// Seconds between two looks at the graph.
     #[serde(default = "quarter")]
-    pub(super) look_s: f64,
+    pub(crate) look_s: f64,
     #[serde(default, rename = "step")]
-    pub(super) steps: Vec<Step>,
+    pub(crate) steps: Vec<Step>,
     #[serde(default, rename = "bar")]
-    pub(super) bars: Vec<Bar>,
+    pub(crate) bars: Vec<Bar>,
 }
 
 const fn six() -> usize {
@@ -40,25 +40,26 @@ const fn quarter() -> f64 {
     0.25
 }
 
-/// What lies between peers.
+/// The network between the peers. Parts are numbers from 0 to 1.
 #[derive(Debug, Clone, Copy, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub(super) struct Network {
-    pub(super) latency: Latency,
-    /// Part of the frames that are sent again.
-    pub(super) loss: f64,
-    /// Part of the frames that a slow neighbour loses, of those that may be dropped.
-    pub(super) dropped: f64,
-    /// Part of the connections that break in a minute.
-    pub(super) resets: f64,
-    /// Part of the pairs that never connect.
-    pub(super) unreachable: f64,
-    /// Part of the peers whose timers fire once a second, and once a minute: hidden tabs.
-    pub(super) late: f64,
-    pub(super) very_late: f64,
+pub(crate) struct NetworkModel {
+    pub(crate) latency: Latency,
+    /// The part of the frames that is sent again.
+    pub(crate) loss: f64,
+    /// The part of the droppable frames that a slow reader loses.
+    pub(crate) dropped: f64,
+    /// The part of the connections that breaks in a minute.
+    pub(crate) resets: f64,
+    /// The part of the pairs of peers that can never connect.
+    pub(crate) unreachable: f64,
+    /// The part of the peers whose timers fire once a second: hidden tabs.
+    pub(crate) late: f64,
+    /// The part of the peers whose timers fire once a minute: tabs that have been hidden for long.
+    pub(crate) very_late: f64,
 }
 
-impl Default for Network {
+impl Default for NetworkModel {
     fn default() -> Self {
         Self {
             latency: Latency::Uniform,
@@ -74,23 +75,23 @@ impl Default for Network {
 
 #[derive(Debug, Clone, Copy, Deserialize, PartialEq, Eq)]
 #[serde(rename_all = "kebab-case")]
-pub(super) enum Latency {
-    /// 10-100 ms.
+pub(crate) enum Latency {
+    /// 10 to 100 ms.
     Uniform,
-    /// Log-normal around 45 ms.
+    /// Log-normal with a median of 45 ms.
     Wan,
 }
 
-/// How the mesh comes to be before the clock of the steps starts.
+/// How the mesh starts, before the first step.
 #[derive(Debug, Clone, Copy, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub(super) struct Start {
-    /// Part of all peers that are there.
-    pub(super) share: f64,
+pub(crate) struct Start {
+    /// The part of all peers that starts.
+    pub(crate) share: f64,
     /// Seconds in which they join.
-    pub(super) over_s: f64,
-    /// Seconds after that.
-    pub(super) settle_s: f64,
+    pub(crate) over_s: f64,
+    /// Seconds of rest after that.
+    pub(crate) settle_s: f64,
 }
 
 impl Default for Start {
@@ -103,23 +104,24 @@ impl Default for Start {
     }
 }
 
-/// Something that happens, so many seconds after the start.
+/// Something that happens to the mesh.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Step {
+pub(crate) struct Step {
+    /// Seconds from the end of the start.
     #[serde(default)]
-    pub(super) at: f64,
-    /// Measures are named after it.
+    pub(crate) at: f64,
+    /// The first part of the names of this step's measures.
     #[serde(default)]
-    pub(super) label: String,
+    pub(crate) label: String,
     #[serde(rename = "do")]
-    pub(super) action: Action,
+    pub(crate) action: Action,
 }
 
 #[derive(Debug, Clone, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
-pub(super) enum Action {
-    /// Peers come: a part of all, or a number of them.
+pub(crate) enum Action {
+    /// Peers join: a part of the number that the run was asked for, or a count.
     Join {
         #[serde(default)]
         share: f64,
@@ -128,44 +130,46 @@ pub(super) enum Action {
         #[serde(default)]
         over_s: f64,
     },
-    /// A part of the peers is gone without a word.
+    /// A part of the peers dies without a goodbye.
     Kill { share: f64 },
-    /// A part of the peers says goodbye.
+    /// A part of the peers says goodbye and stops.
     Leave { share: f64 },
-    /// The tracker is there, or not.
+    /// The tracker starts or stops.
     Tracker { up: bool },
-    /// In each second this part of the peers is killed and as many come.
+    /// Each second this part of the peers dies and as many join.
     Churn { rate: f64, for_s: f64 },
-    /// Broadcasts.
+    /// Peers broadcast messages.
     Publish {
         count: usize,
         every_s: f64,
+        /// Bytes of each message.
         size: usize,
-        /// Each from somebody else.
+        /// Each message has another random sender.
         #[serde(default)]
         many: bool,
-        /// From who sent the messages of the step with this label.
+        /// The label of an earlier step. Its sender sends these messages too.
         #[serde(default, rename = "as")]
         sender: String,
     },
-    /// Messages from random peers to random peers.
+    /// Random peers send direct messages to random peers.
     Direct {
         count: usize,
         every_s: f64,
+        /// Bytes of each message.
         size: usize,
-        /// The receiver has broadcast something before; the next messages are for it too.
+        /// Each receiver has broadcast something before, and gets several messages.
         #[serde(default)]
         warm: bool,
     },
-    /// This part of the peers cannot reach the others, for so long.
+    /// This part of the peers cannot reach the others for a time.
     Partition { share: f64, for_s: f64 },
-    /// This part of the peers relays nothing.
+    /// This part of the peers relays nothing for others.
     Droppers { share: f64 },
-    /// One peer broadcasts so many messages a second.
+    /// One peer broadcasts this many messages a second.
     Flood { rate: f64, for_s: f64, size: usize },
-    /// How long until the graph is so.
+    /// Measures how long the graph takes to get into this state.
     Await {
-        /// All living peers in one component.
+        /// All living peers are in one component.
         #[serde(default)]
         whole: bool,
         /// The part of the living peers in the largest component.
@@ -177,32 +181,49 @@ pub(super) enum Action {
         #[serde(default)]
         bridges: usize,
     },
-    /// What is measured of costs is counted from here on.
+    /// Costs are counted from here on.
     Count {},
 }
 
-/// What must come out, for 1,000, 10,000 and 100,000 peers; sizes between take that of the lower.
+/// A bar that a measure must keep. The limits are for 1,000, 10,000 and 100,000 peers. A number of
+/// peers in between takes the limit of the lower one.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Bar {
-    pub(super) measure: String,
+pub(crate) struct Bar {
+    pub(crate) measure: String,
     #[serde(default)]
-    pub(super) at_most: Vec<f64>,
+    pub(crate) at_most: Vec<f64>,
     #[serde(default)]
-    pub(super) at_least: Vec<f64>,
-    /// How much worse than in the baseline it may be.
-    pub(super) tolerance: Option<f64>,
+    pub(crate) at_least: Vec<f64>,
+    /// How much worse than in the baseline the measure may be.
+    pub(crate) tolerance: Option<f64>,
+}
+
+/// The limit of a bar for one number of peers.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) enum Limit {
+    AtMost(f64),
+    AtLeast(f64),
+}
+
+impl Limit {
+    pub(crate) fn is_kept_by(self, value: f64) -> bool {
+        match self {
+            Self::AtMost(limit) => value <= limit,
+            Self::AtLeast(limit) => value >= limit,
+        }
+    }
 }
 
 impl Bar {
-    /// The limit for so many peers, and whether it is the least; `None` if there is none.
-    pub(super) fn limit(&self, peers: usize) -> Option<(f64, bool)> {
+    /// The limit for this number of peers. `None` if the bar has none.
+    pub(crate) fn limit(&self, peers: usize) -> Option<Limit> {
         let size = match peers {
             0..10_000 => 0,
             10_000..100_000 => 1,
             _ => 2,
         };
-        let most = self.at_most.get(size).map(|limit| (*limit, false));
-        most.or_else(|| self.at_least.get(size).map(|limit| (*limit, true)))
+        let most = self.at_most.get(size).copied().map(Limit::AtMost);
+        most.or_else(|| self.at_least.get(size).copied().map(Limit::AtLeast))
     }
 }

@@ -1,417 +1,116 @@
-//! All peers, all connections, and the events that move them.
+//! The world of a run: the parts that peers act on, composed.
+//!
+//! Each part owns its state. A peer's turn and the script hand a part what it needs from the others.
 
-use std::collections::HashMap;
-use std::hint::black_box;
-use std::sync::Arc;
-
-use easypeers_proto::wire::frame::{Frame, Pushed};
-use easypeers_proto::{MessageId, OfferId, PeerId};
+use rand::SeedableRng;
 use rand::rngs::StdRng;
-use rand::{RngExt, SeedableRng};
-use slab::Slab;
 
-use super::check::{self, Checks};
-use super::measure::{Costs, Direct, Flood, Tracked, Watch};
-use super::network::{Conn, Distances, mix};
-use super::peer::{Peer, Timers};
-use super::queue::Queue;
-use super::scenario::{Scenario, Step};
-use super::tracker::Tracker;
-use super::{Progress, SECOND, Time, from_seconds, seconds};
-use easypeers_core::message::Signed;
-use easypeers_core::signal::AttemptId;
+use crate::check::{self, Checks, RunInfo, Verdict};
+use crate::event::Event;
+use crate::exchange::Exchanges;
+use crate::graph::Edge;
+use crate::index::IndexSet;
+use crate::measure::{Broadcasts, Costs, Directs, Floods, Watches};
+use crate::network::Network;
+use crate::packet::Packets;
+use crate::peers::Peers;
+use crate::queue::Queue;
+use crate::scenario::Scenario;
+use crate::time::{SECOND, Time, from_seconds};
+use crate::tracker::Tracker;
 
-/// Events whose memory is fetched together.
-const AHEAD: usize = 32;
-
-/// Something that happens.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum What {
-    /// A peer's timer.
-    Wake(u32),
-    /// A parcel reaches a side of a connection.
-    Packet {
-        conn: u32,
-        side: u8,
-        parcel: u32,
-    },
-    /// A side's handshakes are done.
-    Admitted {
-        conn: u32,
-        side: u8,
-    },
-    /// A side learns that the connection is gone.
-    Closed {
-        conn: u32,
-        side: u8,
-    },
-    /// A side's connection hears nothing any more.
-    Suspect {
-        conn: u32,
-        side: u8,
-    },
-    /// A connection breaks.
-    Reset(u32),
-    OfferMade(u32),
-    AnswerMade(u32),
-    /// The connection of an answer that was accepted opens.
-    Open(u32),
-    /// The time of an answer's offerer, or of its maker, is over.
-    OfferDue(u32),
-    AnswerDue(u32),
-    /// A peer's connection to the tracker stands, breaks, is seen to be gone by the tracker.
-    Connected(u32),
-    Lost(u32),
-    Gone(u32),
-    /// At the tracker.
-    Announce {
-        peer: u32,
-        offers: u32,
-    },
-    AnswerAtTracker(u32),
-    /// From the tracker.
-    Interval(u32),
-    OfferFromTracker {
-        offer: u32,
-        to: u32,
-    },
-    AnswerFromTracker {
-        answer: u32,
-        to: u32,
-    },
-    /// A peer starts, for a step or at the start.
-    Join(Option<u32>),
-    /// A random peer is killed.
-    Kill,
-    /// A step of the scenario, the next of its broadcasts or messages.
-    Step(u32),
-    Publish {
-        step: u32,
-        left: u32,
-    },
-    Direct {
-        step: u32,
-        left: u32,
-    },
-    SendDirect(u32),
-    Flood(u32),
-    /// A partition ends.
-    Heal,
-    /// A look at the graph.
-    Look,
-    /// The measured part begins, ends.
-    Begin,
-    End,
-}
-
-/// An offer, and who made it.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Offer {
-    pub(super) peer: u32,
-    pub(super) attempt: AttemptId,
-    pub(super) id: OfferId,
-}
-
-/// An answer to an offer, and who made it.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Answer {
-    pub(super) offer: u32,
-    pub(super) peer: u32,
-    pub(super) attempt: AttemptId,
-    pub(super) opened: bool,
-    /// Its maker waits no longer.
-    pub(super) expired: bool,
-}
-
-/// What goes along links.
-#[derive(Debug, Clone)]
-pub(super) enum Packet {
-    Frame(Frame),
-    /// A GOSSIP frame. Its envelope stays decoded: a thousand receivers need not decode it again.
-    Gossip {
-        hops: u8,
-        pushed: Pushed,
-        has: Vec<PeerId>,
-        message: Arc<Signed>,
-    },
-}
-
-/// A packet on its way to some.
+/// The parts of a run.
 #[derive(Debug)]
-pub(super) struct Parcel {
-    pub(super) packet: Packet,
-    pub(super) receivers: u32,
-}
-
-#[derive(Debug)]
-pub(super) struct World {
-    pub(super) now: Time,
-    pub(super) queue: Queue<What>,
-    pub(super) rng: StdRng,
-    pub(super) distances: Distances,
-    pub(super) max_peers: usize,
-    pub(super) history: Time,
-    pub(super) seed: u64,
-    /// As many as were asked for.
-    pub(super) size: usize,
-    pub(super) peers: Vec<Peer>,
-    pub(super) live: Vec<u32>,
-    /// Peers that are still to start.
-    pub(super) coming: usize,
-    pub(super) conns: Vec<Conn>,
-    pub(super) parcels: Slab<Parcel>,
-    pub(super) offers: Vec<Offer>,
-    pub(super) answers: Vec<Answer>,
-    pub(super) tracker: Tracker,
-    pub(super) announced: Slab<Vec<u32>>,
-    /// Sides of a partition do not reach each other.
-    pub(super) split: bool,
-    pub(super) steps: Vec<Step>,
-    pub(super) end: Time,
-    pub(super) look: Time,
-    /// Everything that happened, in a number.
-    pub(super) digest: u64,
-    pub(super) events: u64,
-    pub(super) announces: u64,
-    pub(super) scratch: Vec<u8>,
-    // What is measured.
-    pub(super) costs: Costs,
-    pub(super) watches: Vec<Watch>,
-    pub(super) tracked: Vec<Tracked>,
-    pub(super) by_id: HashMap<MessageId, u32>,
-    pub(super) directs: Vec<Direct>,
-    pub(super) direct_by_id: HashMap<MessageId, u32>,
-    pub(super) newcomers: Vec<(u32, u32)>,
-    pub(super) floods: Vec<Flood>,
-    pub(super) checks: Checks,
+pub(crate) struct World {
+    pub(crate) now: Time,
+    pub(crate) queue: Queue<Event>,
+    pub(crate) rng: StdRng,
+    pub(crate) network: Network,
+    pub(crate) packets: Packets,
+    pub(crate) exchanges: Exchanges,
+    pub(crate) tracker: Tracker,
+    pub(crate) peers: Peers,
+    pub(crate) costs: Costs,
+    pub(crate) broadcasts: Broadcasts,
+    pub(crate) directs: Directs,
+    pub(crate) floods: Floods,
+    pub(crate) watches: Watches,
+    pub(crate) checks: Checks,
+    /// Links that a peer keeps.
+    pub(crate) max_peers: usize,
+    /// How far back a new peer asks for messages.
+    pub(crate) history: Time,
+    /// When the run ends.
+    pub(crate) end: Time,
 }
 
 impl World {
-    pub(super) fn new(scenario: &Scenario, size: usize, seed: u64) -> Self {
-        let begun = from_seconds(scenario.start.over_s + scenario.start.settle_s);
-        let mut world = Self {
+    pub(crate) fn new(scenario: &Scenario, size: usize, seed: u64, end: Time) -> Self {
+        let max_peers = scenario.max_peers;
+        Self {
             now: 0,
             queue: Queue::new(),
             rng: StdRng::seed_from_u64(seed),
-            distances: Distances {
-                seed: mix(seed, 1, 2),
-                network: scenario.network,
-            },
-            max_peers: scenario.max_peers,
-            history: from_seconds(scenario.history_s),
-            seed,
-            size,
-            peers: Vec::new(),
-            live: Vec::new(),
-            coming: 0,
-            conns: Vec::new(),
-            parcels: Slab::new(),
-            offers: Vec::new(),
-            answers: Vec::new(),
+            network: Network::new(scenario.network, seed),
+            packets: Packets::default(),
+            exchanges: Exchanges::default(),
             tracker: Tracker::new(),
-            announced: Slab::new(),
-            split: false,
-            steps: scenario.steps.clone(),
-            end: begun + from_seconds(scenario.run_s),
-            look: from_seconds(scenario.look_s),
-            digest: seed,
-            events: 0,
-            announces: 0,
-            scratch: Vec::new(),
+            peers: Peers::default(),
             costs: Costs::default(),
-            watches: Vec::new(),
-            tracked: Vec::new(),
-            by_id: HashMap::new(),
-            directs: Vec::new(),
-            direct_by_id: HashMap::new(),
-            newcomers: Vec::new(),
-            floods: Vec::new(),
-            checks: Checks::default(),
-        };
-        let first = world.part(scenario.start.share);
-        world.join(None, first, from_seconds(scenario.start.over_s));
-        world.queue.push(begun, What::Begin);
-        world.queue.push(world.end, What::End);
-        world
-    }
-
-    pub(super) fn run(&mut self, progress: &mut dyn FnMut(Progress)) {
-        let mut told = 0;
-        while let Some((at, what)) = self.queue.pop() {
-            debug_assert!(at >= self.now, "time runs forward");
-            self.now = at;
-            if self.events.is_multiple_of(AHEAD as u64) {
-                self.warm();
-            }
-            self.events += 1;
-            self.digest = mix(self.digest, at, number(what));
-            if at >= told + SECOND {
-                told = at;
-                progress(Progress {
-                    passed: seconds(at),
-                    total: seconds(self.end),
-                    peers: self.live.len(),
-                });
-            }
-            if what == What::End {
-                return self.look();
-            }
-            self.happen(what);
+            broadcasts: Broadcasts::default(),
+            directs: Directs::default(),
+            floods: Floods::default(),
+            watches: Watches::default(),
+            checks: Checks::new(RunInfo {
+                seed,
+                size,
+                max_peers,
+            }),
+            max_peers,
+            history: from_seconds(scenario.history_s),
+            end,
         }
     }
 
-    /// Reads what the next events need. Of many peers nothing is in a cache, and where an event follows pointers the
-    /// processor waits for one thing after the other; here it fetches those of many events at once.
-    fn warm(&self) {
-        let mut next = [(0, 0, None); AHEAD];
-        for (place, what) in next.iter_mut().zip(self.queue.ahead(AHEAD)) {
-            match what {
-                What::Packet { conn, side, parcel } => {
-                    let end = &self.conns[conn as usize].ends[usize::from(side)];
-                    let parcel = self.parcels.get(parcel as usize);
-                    let message = parcel.and_then(|parcel| match &parcel.packet {
-                        Packet::Gossip { message, .. } => Some(&**message),
-                        _ => None,
-                    });
-                    *place = (conn, end.peer, message);
-                }
-                What::Wake(p) => *place = (0, p, None),
-                _ => {}
+    /// The links between living peers.
+    pub(crate) fn edges(&self) -> impl Iterator<Item = Edge> {
+        self.network.links().filter_map(|[a, b]| {
+            let ends = [self.peers.live_at(a)?, self.peers.live_at(b)?];
+            let bridge = self.network.are_apart(a, b);
+            Some(Edge { ends, bridge })
+        })
+    }
+
+    /// The living members except this one: the peers that should get its broadcast.
+    pub(crate) fn members_except(&self, origin: u32) -> IndexSet {
+        let mut members = IndexSet::default();
+        for p in self.peers.live() {
+            if self.peers[*p].first_link.is_some() && *p != origin {
+                members.insert(*p);
             }
         }
-        let peers = next
-            .iter()
-            .filter_map(|(conn, p, message)| Some((*conn, self.peers.get(*p as usize)?, *message)));
-        let awaited = peers.clone().filter(|(_, peer, _)| peer.is_awaited());
-        let awaited = awaited.count();
-        let counts = peers.clone().filter(|(conn, peer, _)| peer.counts(*conn));
-        let counts = counts.count();
-        let taken = peers.filter(|(.., peer, message)| message.is_some_and(|it| peer.takes(it)));
-        black_box((awaited, counts, taken.count()));
+        members
     }
 
-    fn happen(&mut self, what: What) {
-        match what {
-            What::Wake(p) => self.on_wake(p),
-            What::Packet { conn, side, parcel } => self.on_packet(conn, side.into(), parcel),
-            What::Admitted { conn, side } => {
-                self.at_side(conn, side, |turn| turn.on_admitted(conn, side.into()));
-            }
-            What::Closed { conn, side } => {
-                self.at_side(conn, side, |turn| turn.on_closed(conn, side.into()));
-            }
-            What::Suspect { conn, side } => {
-                self.at_side(conn, side, |turn| turn.on_suspect(conn));
-            }
-            What::Reset(conn) => {
-                for side in [0, 1] {
-                    self.at_side(conn, side, |turn| turn.on_closed(conn, side.into()));
-                }
-            }
-            What::OfferMade(offer) => {
-                let p = self.offers[offer as usize].peer;
-                self.turn(p, |turn| turn.on_offer_made(offer));
-            }
-            What::AnswerMade(answer) => {
-                let p = self.answers[answer as usize].peer;
-                self.turn(p, |turn| turn.on_answer_made(answer));
-            }
-            What::Open(answer) => self.on_open(answer),
-            What::OfferDue(answer) => self.on_attempt_due(answer, true),
-            What::AnswerDue(answer) => self.on_attempt_due(answer, false),
-            What::Connected(p) => self.turn(p, |turn| turn.on_connected()),
-            What::Lost(p) => self.turn(p, |turn| turn.on_lost()),
-            What::Gone(p) => self.on_gone(p),
-            What::Announce { peer, offers } => self.on_announce(peer, offers),
-            What::AnswerAtTracker(answer) => self.on_answer_at_tracker(answer),
-            What::Interval(p) => self.turn(p, |turn| turn.on_interval()),
-            What::OfferFromTracker { offer, to } => {
-                self.turn(to, |turn| turn.on_tracker_offer(offer));
-            }
-            What::AnswerFromTracker { answer, to } => {
-                self.turn(to, |turn| turn.on_tracker_answer(answer));
-            }
-            What::Join(step) => self.on_join(step),
-            What::Kill => self.on_kill(),
-            What::Step(step) => self.on_step(step),
-            What::Publish { step, left } => self.on_publish(step, left),
-            What::Direct { step, left } => self.on_direct(step, left),
-            What::SendDirect(direct) => self.on_send_direct(direct),
-            What::Flood(step) => self.on_flood(step),
-            What::Heal => {
-                self.split = false;
-                self.disturb();
-            }
-            What::Look => {
-                self.look();
-                if check::ON {
-                    check::on_look(self);
-                }
-                self.queue.push(self.now + self.look, What::Look);
-            }
-            What::Begin => self.begin(),
-            What::End => {}
+    /// # Panics
+    /// If the verdict is an error.
+    pub(crate) fn hold(&self, p: u32, verdict: Verdict) {
+        self.checks.hold(self.now, p, verdict);
+    }
+
+    /// Checks that no peer has been below two links for too long.
+    pub(crate) fn check_low_peers(&self) {
+        let live = self.peers.live();
+        if !check::ON || !self.tracker.is_up() || self.network.is_split() || live.len() < 3 {
+            return;
         }
-    }
-
-    fn at_side(&mut self, conn: u32, side: u8, act: impl FnOnce(&mut super::peer::Turn<'_>)) {
-        let p = self.conns[conn as usize].ends[usize::from(side)].peer;
-        self.turn(p, act);
-    }
-
-    fn on_join(&mut self, step: Option<u32>) {
-        self.coming -= 1;
-        let draw: f64 = self.rng.random();
-        let network = self.distances.network;
-        let timers = Timers(if draw < network.very_late {
-            60 * SECOND
-        } else if draw < network.very_late + network.late {
-            SECOND
-        } else {
-            0
-        });
-        let p = self.start_peer(timers);
-        if let Some(step) = step {
-            self.newcomers.push((step, p));
-        }
-    }
-
-    /// Whether a partition lets these two talk.
-    pub(super) fn reaches(&self, a: u32, b: u32) -> bool {
-        !self.split || self.peers[a as usize].side == self.peers[b as usize].side
-    }
-
-    /// When this connection breaks by itself, if it does before the end.
-    pub(super) fn schedule_reset(&mut self, c: u32) {
-        let rate = self.distances.network.resets;
-        if rate > 0.0 {
-            let draw: f64 = self.rng.random();
-            let at = self.now + from_seconds(-60.0 * (1.0 - draw).ln() / rate);
-            if at < self.end {
-                self.queue.push(at, What::Reset(c));
+        for p in live {
+            let peer = &self.peers[*p];
+            // Nothing is promised to a peer whose timers are a minute late, or that breaks the rules.
+            let is_promised = peer.timer_grid <= SECOND && !self.floods.includes(*p);
+            if let Some(since) = peer.low_since.filter(|_| is_promised) {
+                self.hold(*p, self.checks.on_low(since, self.now));
             }
         }
-    }
-
-    /// The mesh is not at rest.
-    pub(super) const fn disturb(&mut self) {
-        self.checks.disturbed = self.now;
-    }
-
-    /// A part of all peers.
-    pub(super) fn part(&self, share: f64) -> usize {
-        (self.size as f64 * share).round() as usize
-    }
-}
-
-/// An event as a number, for the digest.
-fn number(what: What) -> u64 {
-    let two = |a: u32, b: u32| (u64::from(a) << 32) | u64::from(b);
-    match what {
-        What::Packet { conn, side, parcel } => two(conn, parcel) ^ u64::from(side),
-        What::Wake(p) => two(1, p),
-        What::OfferFromTracker { offer, to } => two(offer, to),
-        What::AnswerFromTracker { answer, to } => two(answer, to),
-        _ => 2,
     }
 }
