@@ -51,6 +51,8 @@ bash tests/crates.sh
 
 step 'unit, property and integration tests'
 cargo test --workspace --locked
+# As the libraries are without the feature `compat`.
+cargo test --locked -p easypeers-proto -p easypeers-core -p easypeers
 
 step 'meshes in virtual time: nothing worse than the baseline'
 cargo run --release --locked -p simulate -- \
