@@ -1,8 +1,8 @@
-/** What a message is made of: text, or bytes. */
+/** The content of a message: text or bytes. */
 export type Data = string | ArrayBuffer | ArrayBufferView
 
 export interface Message {
-  /** The text; of a message of bytes, these decoded as UTF-8. */
+  /** The text. For a message of bytes, the bytes decoded as UTF-8. */
   message: string
   /** The author's address, 40 hex digits. */
   from: string
@@ -13,20 +13,20 @@ export interface Message {
   binary: boolean
   /** Sent to this peer alone, and sealed for it. */
   direct: boolean
-  /** Whether the author's signature was checked. `false` only with `compat`: anybody may have written it. */
+  /** Whether the author's signature was checked. `false` only with `compat`: then anybody may have written it. */
   verified: boolean
-  /** Links that it came along; 1 from a neighbour. */
+  /** Links that it travelled along. 1 from a neighbour. */
   hops: number
-  /** Milliseconds since 1970 when it was sent, by its author's clock. */
+  /** When it was sent, in milliseconds since 1970 by its author's clock. */
   time: number
 }
 
 export interface Receipt {
-  /** `sent`: to a peer of Easypeers 1, which acknowledges nothing. */
+  /** `sent` means that it went to a peer of Easypeers 1, which acknowledges nothing. */
   result: 'delivered' | 'unreachable' | 'timeout' | 'sent'
-  /** Links that it went along. With `delivered` only. */
+  /** Links that it travelled along. Only with `delivered`. */
   hops?: number
-  /** Milliseconds from sending to acknowledgement. With `delivered` only. */
+  /** Milliseconds from sending to acknowledgement. Only with `delivered`. */
   rtt?: number
 }
 
@@ -44,20 +44,20 @@ export interface PeerInfo {
   address: string
   /** Milliseconds since the link came up. */
   up: number
-  /** Milliseconds of the last ping's round trip. */
+  /** Round trip of the last ping, in milliseconds. */
   rtt: number | null
   /** Whether this peer made the offer. */
   offered: boolean
   /** Whether it speaks only the protocol of Easypeers 1. */
   compat: boolean
-  /** Whether it is a page in a browser, by its own word. */
+  /** Whether it says that it is a page in a browser. */
   browser: boolean
 }
 
 /** Counts since the start, and sizes now. */
 export interface Stats {
   links: number
-  /** Members of the swarm, this peer included, as the tracker counts that knows most. */
+  /** Members of the swarm, this peer included: the highest count of any tracker. */
   members: number | null
   linksOpened: number
   connectionsCreated: number
@@ -78,29 +78,29 @@ export interface IceServer {
 }
 
 export interface Options {
-  /** Links to keep, 2 to 64; default 6. */
+  /** Links to keep, from 2 to 64. Default: 6. */
   maxPeers?: number
-  /** Milliseconds between two announces, unless the tracker asks for another; default 30,000. */
+  /** Milliseconds between two announces, unless the tracker asks for another interval. Default: 30,000. */
   timeout?: number
-  /** Milliseconds of what was said before this peer came that it wants to hear, at most 300,000; default 0. */
+  /** How far back to replay messages from before joining, in milliseconds, at most 300,000. Default: 0. */
   history?: number
   /** WebSocket URLs. Default: the host that the script came from. */
   trackers?: string | string[]
-  /** As `trackers`, for those who know the original. */
+  /** The same as `trackers`, under its name in Easypeers 1. */
   tracker?: string
-  /** The swarm, 40 hex digits; default the SHA-1 of `easypeers-` and the topic. */
+  /** The swarm, 40 hex digits. Default: the SHA-1 of `easypeers-` and the topic. */
   identifier?: string
-  /** Who this peer is: 32 secret bytes; default random. */
+  /** Who this peer is: 32 secret bytes. Default: random. */
   identity?: Uint8Array
-  /** 40 hex digits; another than that of `identity` only with `compat`. */
+  /** 40 hex digits. Only with `compat` may it differ from the address of `identity`. */
   address?: string
-  /** Only peers with the same password are let in, and let us in. */
+  /** Only peers that use the same password can connect. */
   password?: string
   /** Default: what the tracker's `/ice.json` names. */
   iceServers?: IceServer[]
   /** Use TURN servers only. */
   relayOnly?: boolean
-  /** Speaks to peers of Easypeers 1 as well, whose messages nobody can verify. */
+  /** Connects to peers of Easypeers 1 as well. Nobody can verify their messages. */
   compat?: boolean
 }
 
@@ -111,7 +111,7 @@ export interface Events {
   disconnect: string
   message: Message
   state: Status
-  /** So many messages or events were lost, since the page or a neighbour was too slow. */
+  /** This many messages or events were lost, because the page or a neighbour was too slow. */
   lagged: number
 }
 
@@ -122,20 +122,20 @@ export class Easypeers {
 
   on<Name extends keyof Events> (name: Name, callback: (value: Events[Name]) => void): this
   once<Name extends keyof Events> (name: Name, callback: (value: Events[Name]) => void): this
-  /** Removes one listener, or all of this name. */
+  /** Removes one listener, or all listeners of this event. */
   off<Name extends keyof Events> (name: Name, callback?: (value: Events[Name]) => void): this
 
-  /** To everybody; the message's id once it is on its way. Waits up to 10 s for a first link. */
+  /** Sends to everybody. Resolves to the message's id once it is on its way. Waits up to 10 s for a first link. */
   send (data: Data): Promise<string>
-  /** To one member, so that only it can read it; its receipt. */
+  /** Sends to one member. Only that member can read it. Resolves to its receipt. */
   send (address: string, data: Data): Promise<Receipt>
   send (addresses: string[], data: Data): Promise<Receipt[]>
 
   /** 40 hex digits. */
   address: string
-  /** The swarm, 40 hex digits; a new one leaves one swarm for another. */
+  /** The swarm, 40 hex digits. Setting it moves this peer to another swarm. */
   identifier: string
-  /** 32 secret bytes; whoever has them is this peer. */
+  /** 32 secret bytes. Anyone who has them can pose as this peer. */
   identity: Uint8Array
   maxPeers: number
   /** Milliseconds between two announces. */
@@ -147,9 +147,9 @@ export class Easypeers {
   stats (): Stats
   status (): Status
 
-  /** Cuts the link to a neighbour, as a failing network would; whether there was one. */
+  /** Cuts the link to a neighbour, as a failing network would. Resolves to whether there was one. */
   disconnect (address: string): Promise<boolean>
-  /** Leaves the trackers alone: the mesh keeps itself up meanwhile. */
+  /** Stops using the trackers. The mesh keeps itself up meanwhile. */
   pauseTrackers (): Promise<void>
   resumeTrackers (): Promise<void>
 
